@@ -1,0 +1,265 @@
+"""Read and write records as JSON objects, strictly: a wrong field is an error that names it.
+
+Unknown fields pass through untouched. Nothing here opens a data file; `store` and `parquet` do.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ovrl import images
+from ovrl.errors import RecordError
+from ovrl.records import Completion, Evidence, FinishReason, ImageRef, PromptType, Question, Sample, Status
+
+_PROMPT_TYPES: dict[str | None, PromptType] = {
+    "normal": "normal",
+    "thinking": "thinking",
+    "default": "thinking",  # the released data set's word for it
+    None: "thinking",
+}
+
+
+class _Wire(BaseModel):
+    """Fields of one JSON object; what is unknown lands in `model_extra`."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _ImageFields(_Wire):
+    path: str | None = None
+    data: bytes | str | None = Field(default=None, alias="bytes", union_mode="left_to_right")
+
+
+class _QuestionFields(_Wire):
+    answer_type: str | None = None
+    problem_type: str | None = None
+    prompt_type: str | None = None
+    source: str | None = None
+    meta: dict[str, Any] | str | None = None
+
+
+class _LineFields(_QuestionFields):
+    """A line to be scored: the gold answer and perhaps the problem."""
+
+    problem: str = ""
+    answer: list[str] | str
+
+
+class _SampleFields(_QuestionFields):
+    id: str | None = None
+    images: list[str | _ImageFields] | None = None
+    problem: str
+    answer: list[str] | str
+    format_guidance: str | None = None
+
+
+class _EvidenceFields(_Wire):
+    sample_id: str
+    k: int
+    reward: float | None
+    status: Status
+    finish_reason: FinishReason | None = None
+    answer_type: str | None = None
+    components: dict[str, float] = Field(default_factory=dict)
+
+
+_W = TypeVar("_W", bound=_Wire)
+
+
+def _validate(wire: type[_W], record: Any) -> _W:
+    """Return the checked fields.
+
+    Raises:
+        RecordError: naming the first field at fault and what it held.
+    """
+    if not isinstance(record, Mapping):
+        raise RecordError("", f"a JSON object is expected, not {type(record).__name__}")
+    try:
+        return wire.model_validate(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        if first["type"] == "missing":
+            raise RecordError(name, "this field is missing") from error
+        got = json.dumps(record.get(name), default=lambda value: f"<{type(value).__name__}>")
+        message = first["msg"][0].lower() + first["msg"][1:]
+        raise RecordError(name, f"{message} (got {got[:60]})") from error
+
+
+def decode_sample(record: Any, base: Path) -> Sample:
+    """Return the sample of a JSON object or a parquet row.
+
+    Args:
+        record: the object, fields as in the contract.
+        base: the folder that relative image paths start from.
+
+    Raises:
+        RecordError: a field is missing or wrong.
+    """
+    fields = _validate(_SampleFields, record)
+    question = _question(fields)
+    if not question.answer:
+        raise RecordError("answer", "the list is empty; at least one gold answer is needed")
+    refs = tuple(_decode_image(image, base) for image in fields.images or ())
+    extra = dict(fields.model_extra or {})
+    extra.pop("schema", None)
+    return Sample(
+        id=fields.id or content_id(question, refs),
+        images=refs,
+        question=question,
+        format_guidance=fields.format_guidance,
+        extra=extra,
+    )
+
+
+def decode_question(record: Any) -> Question:
+    """Return the question inside a completion line, or inside any line to be scored.
+
+    Raises:
+        RecordError: a field is wrong.
+    """
+    return _question(_validate(_LineFields, record))
+
+
+def _question(fields: _LineFields | _SampleFields) -> Question:
+    if fields.prompt_type not in _PROMPT_TYPES:
+        known = ", ".join(name for name in _PROMPT_TYPES if name)
+        raise RecordError("prompt_type", f"unknown value {fields.prompt_type!r}; known: {known}")
+    return Question(
+        problem=fields.problem,
+        answer=(fields.answer,) if isinstance(fields.answer, str) else tuple(fields.answer),
+        answer_type=fields.answer_type or "any",
+        problem_type=fields.problem_type or "general",
+        prompt_type=_PROMPT_TYPES[fields.prompt_type],
+        source=fields.source,
+        meta=_decode_meta(fields.meta),
+    )
+
+
+def _decode_meta(meta: dict[str, Any] | str | None) -> dict[str, Any]:
+    """Return the object; parquet keeps it as JSON text, since its keys differ from row to row."""
+    if not isinstance(meta, str):
+        return meta or {}
+    try:
+        decoded = json.loads(meta)
+    except json.JSONDecodeError as error:
+        raise RecordError("meta", f"not JSON ({error.msg})") from error
+    if not isinstance(decoded, dict):
+        raise RecordError("meta", "a JSON object is expected")
+    return decoded
+
+
+def _decode_image(image: str | _ImageFields, base: Path) -> ImageRef:
+    if isinstance(image, str):
+        return images.parse(image, base)
+    data = image.data
+    if isinstance(data, str):
+        try:
+            data = base64.b64decode(data, validate=True)
+        except binascii.Error as error:
+            raise RecordError("images", f"`bytes` is not base64 ({error})") from error
+    if data is not None:
+        return ImageRef(data=data, path=image.path)
+    if image.path is None:
+        raise RecordError("images", "neither `path` nor `bytes` is given")
+    return images.parse(image.path, base)
+
+
+def content_id(question: Question, refs: Iterable[ImageRef]) -> str:
+    """Return a stable id made from what the sample says: source, problem, answers, image bytes."""
+    digest = hashlib.sha256()
+    for part in (question.source or "", question.problem, *question.answer):
+        digest.update(part.encode() + b"\x1f")
+    for ref in refs:
+        try:
+            digest.update(hashlib.sha256(images.read_bytes(ref)).digest())
+        except RecordError:  # an unreadable image is reported where it is opened
+            digest.update((ref.path or "").encode())
+    return digest.hexdigest()[:16]
+
+
+def encode_sample(sample: Sample) -> dict[str, Any]:
+    """Return the sample as a JSON object; embedded images become data URIs, others absolute paths."""
+    refs = [images.to_data_uri(ref.data) if ref.data is not None else ref.path for ref in sample.images]
+    return _sample_fields(sample) | {"images": refs} | dict(sample.extra)
+
+
+def encode_row(sample: Sample) -> dict[str, Any]:
+    """Return the sample as a parquet row with its images embedded, so that the file stands alone.
+
+    Raises:
+        RecordError: an image cannot be read.
+    """
+    refs = [
+        {"bytes": images.read_bytes(ref), "path": Path(ref.path).name if ref.path else None}
+        for ref in sample.images
+    ]
+    return _sample_fields(sample) | {"images": refs}
+
+
+def _sample_fields(sample: Sample) -> dict[str, Any]:
+    return {
+        "id": sample.id,
+        **encode_question(sample.question),
+        "format_guidance": sample.format_guidance,
+    }
+
+
+def encode_question(question: Question) -> dict[str, Any]:
+    """Return the question's fields as they stand in samples, completions and scores."""
+    return {
+        "problem": question.problem,
+        "answer": list(question.answer),
+        "answer_type": question.answer_type,
+        "problem_type": question.problem_type,
+        "prompt_type": question.prompt_type,
+        "source": question.source,
+        "meta": dict(question.meta),
+    }
+
+
+def encode_completion(completion: Completion, *, with_tokens: bool) -> dict[str, Any]:
+    """Return the completion as a JSON object; token ids and log-probabilities only when asked."""
+    record = {
+        "schema": "ovrl.completion/1",
+        "id": completion.id,
+        "sample_id": completion.sample_id,
+        "k": completion.k,
+        "completion": completion.text,
+        "finish_reason": completion.finish_reason,
+        "prompt_tokens": completion.prompt_tokens,
+        "completion_tokens": completion.completion_tokens,
+        "model": completion.model,
+        "policy_version": completion.policy_version,
+        "seed": completion.seed,
+        "sampling": dict(completion.sampling),
+        **encode_question(completion.question),
+    }
+    if with_tokens:
+        record["token_ids"] = list(completion.token_ids or ())
+        record["logprobs"] = list(completion.logprobs or ())
+    return record
+
+
+def decode_evidence(record: Any) -> Evidence:
+    """Return what curation needs of a scored line.
+
+    Raises:
+        RecordError: the line is not the output of `ovrl score`.
+    """
+    fields = _validate(_EvidenceFields, record)
+    return Evidence(
+        sample_id=fields.sample_id,
+        k=fields.k,
+        reward=fields.reward,
+        status=fields.status,
+        finish_reason=fields.finish_reason,
+        answer_type=fields.answer_type or "any",
+        accuracy=None if fields.reward is None else fields.components.get("accuracy", fields.reward),
+    )

@@ -1,0 +1,101 @@
+"""Open images: from a path, bytes or a data URI, to RGB, inside a pixel budget."""
+
+import base64
+import binascii
+import io
+import math
+import re
+import warnings
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from ovrl.errors import RecordError
+from ovrl.records import ImageRef
+
+MAX_PIXELS = 512 * 512
+"""Area of the recipe's training images; larger ones are shrunk."""
+
+_DECODE_LIMIT = 200_000_000
+"""Pixels that a header may announce before we refuse to decode: a bomb, not a photograph."""
+
+_DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
+
+
+def parse(text: str, base: Path) -> ImageRef:
+    """Return the reference for a string in an `images` list: a data URI, or a path relative to `base`.
+
+    Raises:
+        RecordError: the data URI is not base64, or the string is a URL.
+    """
+    if match := _DATA_URI.match(text):
+        try:
+            return ImageRef(data=base64.b64decode(text[match.end() :], validate=True))
+        except binascii.Error as error:
+            raise RecordError("images", f"data URI is not base64 ({error})") from error
+    if text.startswith(("http://", "https://")):
+        raise RecordError("images", f"{text[:60]!r} is a URL; download it and give a path")
+    return ImageRef(path=str(base / text))
+
+
+def read_bytes(image: ImageRef) -> bytes:
+    """Return the encoded file.
+
+    Raises:
+        RecordError: the file cannot be read.
+    """
+    if image.data is not None:
+        return image.data
+    assert image.path is not None
+    try:
+        return Path(image.path).read_bytes()
+    except OSError as error:
+        raise RecordError("images", f"cannot read {image.path}: {error.strerror}") from error
+
+
+def load(image: ImageRef, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Return the decoded image in RGB, alpha laid over white, shrunk to at most `max_pixels`.
+
+    Raises:
+        RecordError: the bytes are no image, are torn, or announce an absurd size.
+    """
+    name = image.path or "embedded image"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            opened = Image.open(io.BytesIO(read_bytes(image)))
+            if opened.width * opened.height > _DECODE_LIMIT:
+                raise RecordError("images", f"{name} announces {opened.width} x {opened.height} pixels")
+            opened.load()
+    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise RecordError("images", f"{name} is not an image that can be opened ({error})") from error
+    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for torn files
+        raise RecordError("images", f"{name} is damaged ({error})") from error
+    return _fit(_to_rgb(opened), max_pixels)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Return the image in RGB; transparent parts become white, as a page would show them."""
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = image.point(lambda value: value / 257).convert("L")  # 16-bit greys: convert() would clip
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _fit(image: Image.Image, max_pixels: int) -> Image.Image:
+    area = image.width * image.height
+    if area <= max_pixels:
+        return image
+    scale = math.sqrt(max_pixels / area)
+    size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def to_data_uri(data: bytes) -> str:
+    """Return the encoded image as a data URI; the type is told by its first bytes."""
+    kinds = {b"\x89PNG": "png", b"\xff\xd8": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}
+    kind = next((kind for head, kind in kinds.items() if data.startswith(head)), "png")
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,140 @@
+"""What an output was made from: command, settings, inputs, versions, counts, times."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ovrl import __version__
+from ovrl.errors import UsageError
+
+SCHEMA = "ovrl.manifest/1"
+_PACKAGES = ("torch", "transformers", "accelerate", "deepspeed", "sglang", "math-verify", "pillow", "pyarrow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What decides the content of an output. Two runs with equal identities may continue each other."""
+
+    command: str
+    settings: Mapping[str, Any]
+    """Resolved settings that change the result; those that only change speed are left out."""
+    inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    """Path -> {"sha256", "rows"}, as `store.describe` gives it."""
+    seed: int
+    limited: bool = False
+    """Whether --limit or --shard left part of the input out."""
+    machine: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Settings that only change speed; recorded, and free to change on resume."""
+
+
+def begin(identity: Identity, earlier: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the manifest of a run that starts, or goes on from `earlier`."""
+    now = _now()
+    return {
+        "schema": SCHEMA,
+        "command": identity.command,
+        "argv": ["ovrl", *sys.argv[1:]],
+        "settings": dict(identity.settings),
+        "machine_settings": dict(identity.machine),
+        "seed": identity.seed,
+        "inputs": dict(identity.inputs),
+        "limited": identity.limited,
+        "outputs": {},
+        "counts": {},
+        "ovrl_version": __version__,
+        "git": _git_commit(),
+        "python": platform.python_version(),
+        "packages": _versions(),
+        "hardware": {"machine": platform.machine(), "cpus": os.cpu_count()},
+        "started": earlier["started"] if earlier else now,
+        "resumed": [*earlier.get("resumed", ()), now] if earlier else [],
+        "finished": None,
+    }
+
+
+def end(record: dict[str, Any], counts: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+    """Fill in what is known when the work is done; `outputs` are names with their digest and rows."""
+    record["counts"] = dict(counts)
+    record["outputs"] = dict(outputs)
+    record["finished"] = _now()
+
+
+def refuse_changes(earlier: Mapping[str, Any], identity: Identity, where: str) -> None:
+    """Raise unless `earlier` was made from the same things.
+
+    Raises:
+        UsageError: naming each setting or input that differs, with both values.
+    """
+    differences = [
+        f"{name}: {old!r} -> {new!r}"
+        for name, old, new in (
+            ("command", earlier["command"], identity.command),
+            ("seed", earlier["seed"], identity.seed),
+            *_pairs("", earlier["settings"], identity.settings),
+        )
+        if old != new
+    ]
+    old_digests, new_digests = _digests(earlier["inputs"]), _digests(identity.inputs)
+    if sorted(old_digests) != sorted(new_digests):
+        changed = [name for name in identity.inputs if identity.inputs[name]["sha256"] not in old_digests]
+        differences.append(f"the content of {', '.join(changed or earlier['inputs'])}")
+    if differences:
+        shown = "; ".join(differences[:4]) + (" ..." if len(differences) > 4 else "")
+        raise UsageError(
+            f"{where} was begun with something else ({shown}); give --overwrite to start again, "
+            "or choose another output"
+        )
+
+
+def _digests(inputs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [str(entry["sha256"]) for entry in inputs.values()]
+
+
+def _pairs(prefix: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return (dotted name, old, new) for each leaf of two nested mappings."""
+    pairs: list[tuple[str, Any, Any]] = []
+    for key in sorted(set(old) | set(new)):
+        left, right = old.get(key), new.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            pairs += _pairs(f"{prefix}{key}.", left, right)
+        else:
+            pairs.append((f"{prefix}{key}", _plain(left), _plain(right)))
+    return pairs
+
+
+def _plain(value: Any) -> Any:
+    """Return the value as JSON would give it back."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the checkout that ovrl runs from, or None for an installed package."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        return None
+    result = subprocess.run(
+        ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return result.stdout.strip() or None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,72 @@
+"""Bad records: counted, written down with line, id and reason, and never the end of a batch."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ovrl import store
+from ovrl.errors import BadRecordsError, RecordError, UsageError
+
+log = logging.getLogger(__name__)
+
+_SHOWN = 5  # warnings on the terminal; all of them are in the file
+
+
+class Rejects:
+    """Where bad records go. Without a file, each is a warning on stderr."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Start a fresh list: a resumed run finds the same bad records again."""
+        self._path = path
+        self.reasons: Counter[str] = Counter()
+        """Field at fault -> how many."""
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+    @property
+    def count(self) -> int:
+        """How many records were bad."""
+        return self.reasons.total()
+
+    def add(self, error: RecordError, *, line: int | None = None, record_id: str | None = None) -> None:
+        """Write one bad record down."""
+        self.reasons[error.field or "line"] += 1
+        entry: dict[str, Any] = {
+            "line": line,
+            "id": record_id,
+            "field": error.field or None,
+            "reason": error.reason,
+            "where": error.where or None,
+        }
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(store.dumps(entry) + "\n")
+        if self._path is None or self.count <= _SHOWN:
+            log.warning("rejected %s%s", error, f" (id {record_id})" if record_id else "")
+        elif self.count == _SHOWN + 1:
+            log.warning("more rejects follow; all are in %s", self._path)
+
+
+def check_allowance(bad: int, total: int, allowance: str, where: str) -> None:
+    """Raise when more records were bad than the user allows.
+
+    Args:
+        bad: rejected records and records that could not be judged.
+        total: all records read.
+        allowance: a count ("3") or a share ("1%").
+        where: what to look at.
+
+    Raises:
+        BadRecordsError: the output is complete, and `bad` exceeds the allowance.
+        UsageError: `allowance` is neither a count nor a share.
+    """
+    share = allowance.endswith("%")
+    try:
+        limit = float(allowance.removesuffix("%"))
+    except ValueError as error:
+        raise UsageError(f"--fail-on {allowance!r}: give a count such as 3, or a share such as 1%") from error
+    if bad > (limit / 100 * total if share else limit):
+        raise BadRecordsError(
+            f"finished, but {bad} of {total} records were bad (--fail-on {allowance}); see {where}"
+        )

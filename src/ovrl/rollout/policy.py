@@ -1,0 +1,158 @@
+"""A vision-language model and its processor, as sampling and training both need them.
+
+Any model that the Auto classes load as image-text-to-text will do. What differs between families (how
+positions are counted around images) is told apart here and nowhere else.
+
+Axes: b sequences, t tokens.
+"""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers.utils import logging as transformers_logging
+
+from ovrl.errors import UsageError
+from ovrl.rollout.allocator import keep_freed_memory
+from ovrl.rollout.prompt import Prompt
+
+transformers_logging.disable_progress_bar()
+keep_freed_memory()
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Prompts as tensors, left-padded so that they end together."""
+
+    input_ids: Tensor
+    """[b, t] image tokens expanded."""
+    attention_mask: Tensor
+    """[b, t] 0 on padding."""
+    extras: dict[str, Tensor]
+    """What the processor adds for images (`pixel_values`, `image_grid_thw`, ...)."""
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each prompt, padding left out."""
+        return [int(count) for count in self.attention_mask.sum(dim=1)]
+
+
+class Policy:
+    """A model with its processor."""
+
+    def __init__(self, model: PreTrainedModel, processor: ProcessorMixin, name: str) -> None:
+        self.model = model
+        self.processor = processor
+        self.name = name
+        tokenizer: Any = cast(Any, processor).tokenizer
+        self.tokenizer = tokenizer
+        eos = cast(Any, model).generation_config.eos_token_id
+        if eos is None:
+            eos = tokenizer.eos_token_id
+        self.eos_ids: frozenset[int] = frozenset([eos] if isinstance(eos, int) else eos)
+        self.pad_id: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.eos_ids)
+        self._positions_of = getattr(getattr(model, "model", model), "get_rope_index", None)
+        self.flat_positions = self._positions_of is None
+        """Whether a token has one position, and not one for each of time, height and width."""
+
+    @staticmethod
+    def load(name: str, *, device: str = "auto", dtype: str = "auto") -> "Policy":
+        """Return the policy of a model directory or hub id.
+
+        Args:
+            name: a directory, or a hub id that the local cache (or the network) holds.
+            device: auto, cpu or cuda.
+            dtype: auto, float32 or bfloat16.
+
+        Raises:
+            UsageError: nothing can be loaded from there.
+        """
+        place = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
+        kind = _DTYPES[dtype if dtype != "auto" else "bfloat16" if place == "cuda" else "float32"]
+        path = Path(name)
+        if path.is_dir() and not (path / "config.json").exists():
+            raise UsageError(f"{name} holds no model: config.json is missing")
+        if not path.is_dir() and (path.is_absolute() or name.startswith(".") or name.count("/") != 1):
+            raise UsageError(f"model {name!r}: no such directory, and it does not look like a hub id")
+        try:
+            model = AutoModelForImageTextToText.from_pretrained(name, dtype=kind)
+            processor = AutoProcessor.from_pretrained(name)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UsageError(f"model {name!r} cannot be loaded: {reason}") from error
+        model.eval()
+        return Policy(cast(Any, model).to(place), processor, name)
+
+    def save(self, path: Path) -> None:
+        """Write model and processor as a Hugging Face directory."""
+        self.model.save_pretrained(path)
+        self.processor.save_pretrained(path)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    def encode(self, prompts: Sequence[Prompt]) -> Encoded:
+        """Return the prompts as tensors on the model's device, ready for a reply to follow."""
+        texts = [
+            cast(Any, self.processor).apply_chat_template(
+                prompt.messages, add_generation_prompt=True, tokenize=False
+            )
+            for prompt in prompts
+        ]
+        flat = [image for prompt in prompts for image in prompt.images]
+        inputs = cast(Any, self.processor)(
+            text=texts,
+            **({"images": flat} if flat else {}),
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+        ).to(self.device)
+        ids, mask = inputs.pop("input_ids"), inputs.pop("attention_mask")
+        return Encoded(ids, mask, dict(inputs))
+
+    def positions(self, ids: Tensor, mask: Tensor, extras: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the positions of every token, and what to add to count the tokens that follow.
+
+        Args:
+            ids: [b, t] token ids.
+            mask: [b, t] 0 on padding.
+            extras: what the processor added.
+
+        Returns:
+            positions, [b, t] or [3, b, t] for models that place image tokens on a grid; and offsets,
+            [b, 1]: the next token of a row stands at (tokens so far) + offset.
+        """
+        if self._positions_of is None:
+            plain = (mask.long().cumsum(dim=1) - 1).clamp(min=0)
+            return plain, torch.zeros(len(ids), 1, dtype=torch.long, device=ids.device)
+        accepted = inspect.signature(self._positions_of).parameters
+        given = {name: value for name, value in extras.items() if name in accepted}
+        if "mm_token_type_ids" in accepted:
+            given.setdefault("mm_token_type_ids", torch.zeros_like(ids, dtype=torch.int))
+        if "image_grid_thw" not in given:  # text alone: some families then ignore the padding
+            plain = (mask.long().cumsum(dim=1) - 1).clamp(min=0).expand(3, -1, -1)
+            return plain, torch.zeros(len(ids), 1, dtype=torch.long, device=ids.device)
+        return self._positions_of(ids, attention_mask=mask, **given)
+
+    def banned_ids(self) -> list[int]:
+        """Return the tokens that may never be sampled: images and other control tokens, not the stop token.
+
+        One sampled image token would shift the features of every later image.
+        """
+        special = set(self.tokenizer.all_special_ids) | {
+            index for index, token in self.tokenizer.added_tokens_decoder.items() if token.special
+        }
+        config: Any = self.model.config
+        for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"):
+            if isinstance(index := getattr(config, name, None), int):
+                special.add(index)
+        return sorted(special - self.eos_ids)

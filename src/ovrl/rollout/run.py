@@ -1,0 +1,107 @@
+"""Rollout as a job: samples in, completions out, each exactly once."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, replace
+
+from ovrl import codec
+from ovrl.errors import RecordError
+from ovrl.records import Completion, Sample, derive_seed
+from ovrl.rejects import Rejects
+from ovrl.rollout import prompt
+from ovrl.rollout.engine import Engine, Generation, Request
+from ovrl.rollout.settings import RolloutSettings
+from ovrl.store import JsonLines
+
+
+def roll_out(
+    samples: Iterable[Sample],
+    engine: Engine,
+    output: JsonLines,
+    rejects: Rejects,
+    settings: RolloutSettings,
+    *,
+    model: str,
+    seed: int,
+    on_done: Callable[[int], None] = lambda count: None,
+) -> dict[str, int]:
+    """Write `settings.n` completions of every sample and return the counts.
+
+    What an earlier run left in `output` is not made again.
+
+    Args:
+        samples: the prompts.
+        engine: makes the completions.
+        output: where they go; finished here.
+        rejects: takes samples whose prompt cannot be built.
+        settings: how many, and how they are drawn.
+        model: the name that goes into the records.
+        seed: the seed of completion k of sample s is `derive_seed(seed, s, k)`.
+        on_done: told how many completions are new.
+
+    Raises:
+        OvrlError: the engine failed; what it made is kept.
+    """
+    done: dict[str, set[int]] = {}
+    for record in output.recovered:
+        done.setdefault(record["sample_id"], set()).add(record["k"])
+    counts = Counter[str](completions=len(output.recovered), recovered=len(output.recovered))
+    questions: dict[str, Sample] = {}
+
+    def requests() -> Iterator[Request]:
+        for sample in _asked(samples, settings):
+            counts["samples"] += 1
+            missing = [k for k in range(settings.n) if k not in done.get(sample.id, ())]
+            if not missing:
+                continue
+            try:
+                built = prompt.build(sample, max_pixels=settings.max_pixels)
+            except RecordError as error:
+                rejects.add(error, record_id=sample.id)
+                continue
+            questions[sample.id] = sample
+            yield Request(
+                id=sample.id,
+                prompt=built,
+                seeds={k: derive_seed(seed, sample.id, k) for k in missing},
+                sampling=settings.sampling.sampling(),
+            )
+
+    for generation in engine.generate(requests()):
+        sample = questions[generation.request_id]
+        completion = _completion(sample, generation, settings, model, seed)
+        output.write(codec.encode_completion(completion, with_tokens=settings.with_tokens))
+        counts["completions"] += 1
+        counts["completion_tokens"] += len(generation.token_ids)
+        counts["truncated"] += generation.finish_reason == "length"
+        on_done(1)
+    counts["rejected"] = rejects.count
+    output.finish(counts)
+    return dict(counts)
+
+
+def _asked(samples: Iterable[Sample], settings: RolloutSettings) -> Iterator[Sample]:
+    """Yield the samples in the mode that the settings ask for."""
+    mode = settings.prompt_type
+    for sample in samples:
+        yield sample if mode is None else replace(sample, question=replace(sample.question, prompt_type=mode))
+
+
+def _completion(
+    sample: Sample, generation: Generation, settings: RolloutSettings, model: str, seed: int
+) -> Completion:
+    return Completion(
+        sample_id=sample.id,
+        k=generation.k,
+        text=generation.text,
+        finish_reason=generation.finish_reason,
+        prompt_tokens=generation.prompt_tokens,
+        completion_tokens=len(generation.token_ids),
+        model=model,
+        policy_version=min(generation.versions, default=0),
+        seed=derive_seed(seed, sample.id, generation.k),
+        sampling=asdict(settings.sampling.sampling()),
+        question=sample.question,
+        token_ids=generation.token_ids,
+        logprobs=generation.logprobs,
+    )

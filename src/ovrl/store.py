@@ -1,0 +1,327 @@
+"""Files that are complete or absent: atomic writes, resumable outputs, manifests.
+
+    JsonLines     one file, or stdout: `x.jsonl.partial` grows, `x.jsonl` appears when it is complete
+    Directory     a run's directory: `manifest.json` first, `_SUCCESS` last, one process at a time
+
+Both know what they were started with. The same command again goes on where it stopped, or says that all
+is done; a command with other settings or other inputs is refused.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from ovrl import manifest
+from ovrl.errors import RecordError, UsageError
+from ovrl.manifest import Identity
+
+SUCCESS = "_SUCCESS"
+MANIFEST = "manifest.json"
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write the file so that it is there whole or not at all, also after a power cut."""
+    raw = data.encode() if isinstance(data, str) else data
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write the value as indented JSON, atomically."""
+    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def dumps(record: Mapping[str, Any]) -> str:
+    """Return the record on one line; NaN and infinity, which JSON has not, are refused."""
+    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return {"sha256", "rows"} of a file, or of all data files below a directory, names included.
+
+    Rows are counted in JSON lines and parquet, and None elsewhere.
+
+    Raises:
+        UsageError: the path does not exist.
+    """
+    if not path.exists():
+        raise UsageError(f"{path} does not exist")
+    if not path.is_dir():
+        with path.open("rb") as stream:
+            return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest(), "rows": _rows(path)}
+    digest, rows = hashlib.sha256(), None
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        if file.name.startswith((".", "_")) or file.name == MANIFEST:
+            continue
+        digest.update(str(file.relative_to(path)).encode())
+        one = describe(file)
+        digest.update(one["sha256"].encode())
+        if one["rows"] is not None:
+            rows = (rows or 0) + one["rows"]
+    return {"sha256": digest.hexdigest(), "rows": rows}
+
+
+def _rows(path: Path) -> int | None:
+    if path.suffix == ".jsonl":
+        with path.open("rb") as stream:
+            return sum(1 for line in stream if line.strip())
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq  # slow to import, and most commands read no parquet
+
+        try:
+            return int(pq.read_metadata(path).num_rows)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path} is not a parquet file that can be read: {error}") from error
+    return None
+
+
+def read_jsonl(stream: TextIO, name: str) -> Iterator[tuple[int, Any | RecordError]]:
+    """Yield each line's number, from 1, with its JSON value, or with the error that says what is wrong.
+
+    Args:
+        stream: the open file.
+        name: how errors call it.
+    """
+    for number, line in enumerate(stream, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            torn = "the line is torn" if not line.endswith("\n") else "the line is not JSON"
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            yield number, RecordError("", f"{torn}: {reason}", f"{name}:{number}")
+
+
+@contextlib.contextmanager
+def open_text(source: str) -> Generator[TextIO]:
+    """Open a text file for reading, or stdin for "-"; bytes that are not UTF-8 are replaced.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    if source == "-":
+        yield sys.stdin
+        return
+    try:
+        with Path(source).open(encoding="utf-8", errors="replace") as file:
+            yield file
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise UsageError(f"cannot read {source}: {error.strerror}") from error
+
+
+class Directory:
+    """A directory that one command fills, from `manifest.json` to `_SUCCESS`."""
+
+    def __init__(self, path: Path, identity: Identity, *, overwrite: bool = False) -> None:
+        """Create, resume or refuse the directory, and lock it.
+
+        Raises:
+            UsageError: another process uses it, it holds something else, or it was begun with other
+                settings.
+        """
+        self.path = path
+        self._identity = identity
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot make the directory {path}: {error.strerror}") from error
+        self._lock = _lock(path)
+        try:
+            earlier = self._earlier(overwrite)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self.finished = (path / SUCCESS).exists()
+        self._manifest = manifest.begin(identity, earlier)
+        if self.finished:
+            (path / SUCCESS).touch()  # so that Make sees it as new as its inputs
+        else:
+            write_json(path / MANIFEST, self._manifest)
+
+    def _earlier(self, overwrite: bool) -> dict[str, Any] | None:
+        """Return the manifest of the run that is resumed, or None for a fresh start."""
+        file = self.path / MANIFEST
+        if not file.exists():
+            leftovers = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
+            if leftovers:
+                raise UsageError(
+                    f"{self.path} is not empty ({leftovers[0]} ...) and has no {MANIFEST} of ovrl; "
+                    "choose another directory"
+                )
+            return None
+        earlier = json.loads(file.read_text())
+        if overwrite:
+            _empty(self.path)
+            return None
+        manifest.refuse_changes(earlier, self._identity, str(self.path))
+        return earlier
+
+    def finish(self, counts: Mapping[str, Any], outputs: Sequence[str]) -> None:
+        """Write the final manifest, with a digest of each output, and then `_SUCCESS`."""
+        described = {name: describe(self.path / name) for name in outputs}
+        manifest.end(self._manifest, counts, described)
+        write_json(self.path / MANIFEST, self._manifest)
+        write_atomic(self.path / SUCCESS, "")
+        self.finished = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._lock)
+
+
+class JsonLines:
+    """JSON lines to stdout, to one file, or to a named file inside a directory; resumable but for stdout."""
+
+    def __init__(self, target: str, file_name: str, identity: Identity, *, overwrite: bool = False) -> None:
+        """Open the output.
+
+        Args:
+            target: "-" for stdout, a path that ends in .jsonl or .json for a file, else a directory.
+            file_name: the file's name inside a directory.
+            identity: what the output is made from.
+            overwrite: start again.
+
+        Raises:
+            UsageError: as for `Directory`.
+        """
+        self._identity = identity
+        self._directory: Directory | None = None
+        self._file: TextIO
+        self.path: Path | None = None
+        self.finished = False
+        self.recovered: list[dict[str, Any]] = []
+        """Complete lines of an earlier, interrupted run."""
+        if target == "-":
+            self._file = sys.stdout
+            self._manifest = manifest.begin(identity, None)
+            return
+        if Path(target).suffix in (".jsonl", ".json"):
+            self.path = Path(target)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            earlier = self._earlier_file(overwrite)
+            self._manifest = manifest.begin(identity, earlier)
+        else:
+            self._directory = Directory(Path(target), identity, overwrite=overwrite)
+            self.finished = self._directory.finished
+            self.path = Path(target) / file_name
+        if not self.finished:
+            self._open_partial(self.path)
+
+    @property
+    def directory(self) -> Path | None:
+        """The directory that the output fills, if it is one."""
+        return self._directory.path if self._directory else None
+
+    def _earlier_file(self, overwrite: bool) -> dict[str, Any] | None:
+        assert self.path is not None
+        record, partial = _sidecar(self.path), _partial(self.path)
+        if overwrite:
+            for file in (self.path, record, partial):
+                file.unlink(missing_ok=True)
+            return None
+        if not record.exists():
+            if self.path.exists():
+                raise UsageError(f"{self.path} exists; give --overwrite to replace it")
+            return None
+        earlier = json.loads(record.read_text())
+        manifest.refuse_changes(earlier, self._identity, str(self.path))
+        if self.path.exists():
+            self.finished = True
+            self.path.touch()
+        return earlier
+
+    def _open_partial(self, path: Path) -> None:
+        """Read back the complete lines, cut a torn last one, and go on behind them."""
+        partial = _partial(path)
+        partial.touch()
+        if self._directory is None:
+            self._lock = _lock(partial)
+            write_json(_sidecar(path), self._manifest)
+        kept = 0
+        with partial.open("rb") as file:
+            for line in file:
+                try:
+                    record = json.loads(line) if line.endswith(b"\n") else None
+                except json.JSONDecodeError:
+                    record = None
+                if record is None:
+                    break
+                self.recovered.append(record)
+                kept += len(line)
+        os.truncate(partial, kept)
+        self._file = partial.open("a", encoding="utf-8")
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one record and hand it to the system, so that a killed process loses nothing."""
+        self._file.write(dumps(record) + "\n")
+        self._file.flush()
+
+    def finish(self, counts: Mapping[str, Any]) -> None:
+        """Give the output its final name and write its manifest."""
+        if self.path is None:
+            return
+        os.fsync(self._file.fileno())
+        self._file.close()
+        _partial(self.path).replace(self.path)
+        if self._directory:
+            self._directory.finish(counts, [self.path.name])
+        else:
+            manifest.end(self._manifest, counts, {self.path.name: describe(self.path)})
+            write_json(_sidecar(self.path), self._manifest)
+        self.finished = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.path is not None and not self.finished:
+            with contextlib.suppress(OSError):  # a full disk: what was flushed before is kept
+                self._file.close()
+        if self._directory:
+            self._directory.__exit__(kind, error, trace)
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{MANIFEST}")
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial")
+
+
+def _lock(path: Path) -> int:
+    """Return a descriptor that holds an exclusive lock until it is closed, or the process ends."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise UsageError(f"{path} is in use by another ovrl command; wait for it, or end it") from error
+    return descriptor
+
+
+def _empty(directory: Path) -> None:
+    for child in directory.iterdir():
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child)
+        else:
+            child.unlink()
