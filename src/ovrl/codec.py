@@ -197,8 +197,7 @@ def encode_row(sample: Sample) -> dict[str, Any]:
         RecordError: an image cannot be read.
     """
     refs = [
-        {"bytes": images.read_bytes(ref), "path": Path(ref.path).name if ref.path else None}
-        for ref in sample.images
+        {"bytes": images.read_bytes(ref), "path": Path(ref.path).name if ref.path else None} for ref in sample.images
     ]
     return _sample_fields(sample) | {"images": refs}
 

@@ -26,9 +26,7 @@ def set_up(verbosity: Verbosity) -> None:
     rank = os.environ.get("RANK")
     prefix = f"[{rank}] " if rank not in (None, "0") else ""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        logging.Formatter(f"%(asctime)s %(levelname)-7s {prefix}%(message)s", datefmt="%H:%M:%S")
-    )
+    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)-7s {prefix}%(message)s", datefmt="%H:%M:%S"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

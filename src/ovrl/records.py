@@ -28,9 +28,7 @@ PromptType = Literal["normal", "thinking"]
 
 FinishReason = Literal["stop", "length", "abort", "error"]
 
-Status = Literal[
-    "ok", "no_answer", "ambiguous", "parse_error", "invalid_gold", "timeout", "error", "unsupported"
-]
+Status = Literal["ok", "no_answer", "ambiguous", "parse_error", "invalid_gold", "timeout", "error", "unsupported"]
 UNSCORED: frozenset[str] = frozenset({"invalid_gold", "timeout", "error", "unsupported"})
 """Statuses whose reward is null: the grader failed, which says nothing about the completion."""
 

@@ -19,6 +19,7 @@ class Rejects:
     def __init__(self, path: Path | None) -> None:
         """Start a fresh list: a resumed run finds the same bad records again."""
         self._path = path
+        self._seen: set[tuple[str, str | None, str]] = set()
         self.reasons: Counter[str] = Counter()
         """Field at fault -> how many."""
         if path is not None:
@@ -30,7 +31,11 @@ class Rejects:
         return self.reasons.total()
 
     def add(self, error: RecordError, *, line: int | None = None, record_id: str | None = None) -> None:
-        """Write one bad record down."""
+        """Write one bad record down; one that was met before, in another pass over the input, is not new."""
+        key = (error.where, record_id, error.field)
+        if key in self._seen:
+            return
+        self._seen.add(key)
         self.reasons[error.field or "line"] += 1
         entry: dict[str, Any] = {
             "line": line,
@@ -67,6 +72,4 @@ def check_allowance(bad: int, total: int, allowance: str, where: str) -> None:
     except ValueError as error:
         raise UsageError(f"--fail-on {allowance!r}: give a count such as 3, or a share such as 1%") from error
     if bad > (limit / 100 * total if share else limit):
-        raise BadRecordsError(
-            f"finished, but {bad} of {total} records were bad (--fail-on {allowance}); see {where}"
-        )
+        raise BadRecordsError(f"finished, but {bad} of {total} records were bad (--fail-on {allowance}); see {where}")

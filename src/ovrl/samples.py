@@ -28,6 +28,12 @@ class Selection:
         """Whether anything is left out."""
         return self.limit is not None or self.shard != (0, 1)
 
+    def count(self, total: int) -> int:
+        """Return how many of `total` records are selected."""
+        index, count = self.shard
+        part = len(range(index, total, count))
+        return part if self.limit is None else min(part, self.limit)
+
     def __call__(self, items: Iterable[Any]) -> Iterator[Any]:
         """Yield the selected items."""
         index, count = self.shard

@@ -1,9 +1,10 @@
 """Files that are complete or absent: atomic writes, resumable outputs, manifests.
 
-    JsonLines     one file, or stdout: `x.jsonl.partial` grows, `x.jsonl` appears when it is complete
+    OutputFile    one file: `x.partial` grows, `x` appears when it is complete, `x.manifest.json` beside it
     Directory     a run's directory: `manifest.json` first, `_SUCCESS` last, one process at a time
+    JsonLines     lines to either of them, or to stdout
 
-Both know what they were started with. The same command again goes on where it stopped, or says that all
+All know what they were started with. The same command again goes on where it stopped, or says that all
 is done; a command with other settings or other inputs is refused.
 """
 
@@ -36,6 +37,14 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def sync(directory: Path) -> None:
+    """Wait until the disk has every file of a directory."""
+    for file in directory.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -186,6 +195,47 @@ class Directory:
         os.close(self._lock)
 
 
+class OutputFile:
+    """One file that is there when it is complete; its manifest stands beside it."""
+
+    def __init__(self, path: Path, identity: Identity, *, overwrite: bool = False) -> None:
+        """Begin, resume or refuse the file.
+
+        Raises:
+            UsageError: the file exists and was not made by this command, or from something else.
+        """
+        self.path = path
+        self.partial = path.with_name(f"{path.name}.partial")
+        self._sidecar = path.with_name(f"{path.name}.{MANIFEST}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            for file in (path, self._sidecar, self.partial):
+                file.unlink(missing_ok=True)
+        earlier = None
+        if self._sidecar.exists():
+            earlier = json.loads(self._sidecar.read_text())
+            manifest.refuse_changes(earlier, identity, str(path))
+        elif path.exists():
+            raise UsageError(f"{path} exists; give --overwrite to replace it")
+        self.finished = path.exists()
+        self._manifest = manifest.begin(identity, earlier)
+        if self.finished:
+            path.touch()  # so that Make sees it as new as its inputs
+            return
+        self.partial.touch()
+        self._lock = _lock(self.partial)
+        write_json(self._sidecar, self._manifest)
+
+    def finish(self, counts: Mapping[str, Any]) -> None:
+        """Give the partial file its final name and complete the manifest."""
+        with self.partial.open("rb") as file:
+            os.fsync(file.fileno())
+        self.partial.replace(self.path)
+        manifest.end(self._manifest, counts, {self.path.name: describe(self.path)})
+        write_json(self._sidecar, self._manifest)
+        self.finished = True
+
+
 class JsonLines:
     """JSON lines to stdout, to one file, or to a named file inside a directory; resumable but for stdout."""
 
@@ -199,74 +249,26 @@ class JsonLines:
             overwrite: start again.
 
         Raises:
-            UsageError: as for `Directory`.
+            UsageError: as for `Directory` and `OutputFile`.
         """
-        self._identity = identity
         self._directory: Directory | None = None
-        self._file: TextIO
-        self.path: Path | None = None
+        self._output: OutputFile | None = None
         self.finished = False
         self.recovered: list[dict[str, Any]] = []
         """Complete lines of an earlier, interrupted run."""
+        self._file: TextIO = sys.stdout
         if target == "-":
-            self._file = sys.stdout
-            self._manifest = manifest.begin(identity, None)
             return
-        if Path(target).suffix in (".jsonl", ".json"):
-            self.path = Path(target)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            earlier = self._earlier_file(overwrite)
-            self._manifest = manifest.begin(identity, earlier)
+        path = Path(target)
+        if path.suffix in (".jsonl", ".json"):
+            self._output = OutputFile(path, identity, overwrite=overwrite)
+            self.finished, self._partial = self._output.finished, self._output.partial
         else:
-            self._directory = Directory(Path(target), identity, overwrite=overwrite)
-            self.finished = self._directory.finished
-            self.path = Path(target) / file_name
+            self._directory = Directory(path, identity, overwrite=overwrite)
+            self.finished, self._partial = self._directory.finished, path / f"{file_name}.partial"
         if not self.finished:
-            self._open_partial(self.path)
-
-    @property
-    def directory(self) -> Path | None:
-        """The directory that the output fills, if it is one."""
-        return self._directory.path if self._directory else None
-
-    def _earlier_file(self, overwrite: bool) -> dict[str, Any] | None:
-        assert self.path is not None
-        record, partial = _sidecar(self.path), _partial(self.path)
-        if overwrite:
-            for file in (self.path, record, partial):
-                file.unlink(missing_ok=True)
-            return None
-        if not record.exists():
-            if self.path.exists():
-                raise UsageError(f"{self.path} exists; give --overwrite to replace it")
-            return None
-        earlier = json.loads(record.read_text())
-        manifest.refuse_changes(earlier, self._identity, str(self.path))
-        if self.path.exists():
-            self.finished = True
-            self.path.touch()
-        return earlier
-
-    def _open_partial(self, path: Path) -> None:
-        """Read back the complete lines, cut a torn last one, and go on behind them."""
-        partial = _partial(path)
-        partial.touch()
-        if self._directory is None:
-            self._lock = _lock(partial)
-            write_json(_sidecar(path), self._manifest)
-        kept = 0
-        with partial.open("rb") as file:
-            for line in file:
-                try:
-                    record = json.loads(line) if line.endswith(b"\n") else None
-                except json.JSONDecodeError:
-                    record = None
-                if record is None:
-                    break
-                self.recovered.append(record)
-                kept += len(line)
-        os.truncate(partial, kept)
-        self._file = partial.open("a", encoding="utf-8")
+            self.recovered = _recover(self._partial)
+            self._file = self._partial.open("a", encoding="utf-8")
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one record and hand it to the system, so that a killed process loses nothing."""
@@ -275,16 +277,15 @@ class JsonLines:
 
     def finish(self, counts: Mapping[str, Any]) -> None:
         """Give the output its final name and write its manifest."""
-        if self.path is None:
-            return
-        os.fsync(self._file.fileno())
-        self._file.close()
-        _partial(self.path).replace(self.path)
-        if self._directory:
-            self._directory.finish(counts, [self.path.name])
-        else:
-            manifest.end(self._manifest, counts, {self.path.name: describe(self.path)})
-            write_json(_sidecar(self.path), self._manifest)
+        if self._output is not None:
+            self._file.close()
+            self._output.finish(counts)
+        elif self._directory is not None:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            final = self._partial.with_suffix("")
+            self._partial.replace(final)
+            self._directory.finish(counts, [final.name])
         self.finished = True
 
     def __enter__(self) -> Self:
@@ -293,19 +294,30 @@ class JsonLines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.path is not None and not self.finished:
+        if self._file is not sys.stdout and not self.finished:
             with contextlib.suppress(OSError):  # a full disk: what was flushed before is kept
                 self._file.close()
         if self._directory:
             self._directory.__exit__(kind, error, trace)
 
 
-def _sidecar(path: Path) -> Path:
-    return path.with_name(f"{path.name}.{MANIFEST}")
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.name}.partial")
+def _recover(partial: Path) -> list[dict[str, Any]]:
+    """Return the complete lines of an interrupted output, and cut what is torn behind them."""
+    recovered: list[dict[str, Any]] = []
+    partial.touch()
+    kept = 0
+    with partial.open("rb") as file:
+        for line in file:
+            try:
+                record = json.loads(line) if line.endswith(b"\n") else None
+            except json.JSONDecodeError:
+                record = None
+            if record is None:
+                break
+            recovered.append(record)
+            kept += len(line)
+    os.truncate(partial, kept)
+    return recovered
 
 
 def _lock(path: Path) -> int:

@@ -38,10 +38,34 @@ class Encoded:
     extras: dict[str, Tensor]
     """What the processor adds for images (`pixel_values`, `image_grid_thw`, ...)."""
 
+    image_counts: list[int]
+    """Images of each prompt."""
+
     @property
     def lengths(self) -> list[int]:
         """Tokens of each prompt, padding left out."""
         return [int(count) for count in self.attention_mask.sum(dim=1)]
+
+    def repeat(self, index: Sequence[int]) -> "Encoded":
+        """Return the rows of `index`, which may name a row several times, with their images."""
+        rows = torch.tensor(index, device=self.input_ids.device)
+        return Encoded(
+            self.input_ids[rows],
+            self.attention_mask[rows],
+            {name: self._repeated(name, value, index, rows) for name, value in self.extras.items()},
+            [self.image_counts[i] for i in index],
+        )
+
+    def _repeated(self, name: str, value: Tensor, index: Sequence[int], rows: Tensor) -> Tensor:
+        if value.shape == self.input_ids.shape:  # one entry for each token
+            return value[rows]
+        sizes = self.image_counts  # one entry for each image
+        if name == "pixel_values" and len(value) != sum(sizes):  # one entry for each patch
+            patches = self.extras["image_grid_thw"].prod(dim=1).tolist()
+            starts = [sum(sizes[:i]) for i in range(len(sizes))]
+            sizes = [sum(patches[start : start + n]) for start, n in zip(starts, sizes, strict=True)]
+        parts = value.split(sizes)
+        return torch.cat([parts[i] for i in index])
 
 
 class Policy:
@@ -117,7 +141,7 @@ class Policy:
             return_tensors="pt",
         ).to(self.device)
         ids, mask = inputs.pop("input_ids"), inputs.pop("attention_mask")
-        return Encoded(ids, mask, dict(inputs))
+        return Encoded(ids, mask, dict(inputs), [len(prompt.images) for prompt in prompts])
 
     def positions(self, ids: Tensor, mask: Tensor, extras: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the positions of every token, and what to add to count the tokens that follow.

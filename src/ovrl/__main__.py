@@ -1,0 +1,5 @@
+"""`python -m ovrl`."""
+
+from ovrl.cli.main import main
+
+main()

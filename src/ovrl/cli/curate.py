@@ -1,0 +1,77 @@
+"""`ovrl curate`: samples and scores in, the two training sets out."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from ovrl.cli import options, render
+from ovrl.cli.session import Session, command
+
+EXAMPLES = (
+    "ovrl curate -i demo/scores --samples demo/data/pool.parquet -o curated",
+    "ovrl curate -i demo/scores --samples demo/data/pool.parquet -o banded --rule band",
+)
+
+
+@command
+def curate(
+    session: Session,
+    *,
+    source: options.InputArgument = None,
+    source_option: options.InputOption = None,
+    samples: Annotated[str, typer.Option("--samples", metavar="PATH", help="The samples that were asked.")],
+    output: options.OutputDirectory,
+    rule: Annotated[
+        Literal["default", "paper", "gap", "band"] | None,
+        typer.Option(help="gap: pass@k - pass@1; band: mean reward; paper: both; default: paper without guesses."),
+    ] = None,
+    k: Annotated[int | None, typer.Option("-k", help="k of pass@k (default: half of n).")] = None,
+    min_gap: Annotated[float | None, typer.Option(help="Least gap to keep (default: 0.1).")] = None,
+    rejects: options.RejectsFile = None,
+    fail_on: options.FailOn = "0",
+    overwrite: options.Overwrite = False,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Keep the prompts that the model can solve but rarely does. Every input sample gets a row with a reason."""
+    from ovrl.cli.evidence import Evidences
+    from ovrl.cli.inputs import describe_inputs
+    from ovrl.curate.run import curate as run_curation
+    from ovrl.curate.settings import CurateSettings
+    from ovrl.rejects import Rejects, check_allowance
+    from ovrl.samples import read_samples
+    from ovrl.store import Directory
+
+    settings = session.resolve("curate", CurateSettings, rule=rule, k=k, min_gap=min_gap).value
+    source = options.one_input(source, source_option, "-")
+    described = describe_inputs(samples)
+    with Evidences(source) as evidence:
+        identity = session.identity("curate", settings, described | {source: evidence.described})
+        if dry_run:
+            render.summary(
+                session,
+                "curate (dry run)",
+                {"samples": described[samples]["rows"], "scores": evidence.described["rows"]},
+            )
+            return
+        with Directory(output, identity, overwrite=overwrite) as directory:
+            if directory.finished:
+                render.summary(session, "curate", {"output": str(output), "note": "already complete"})
+                return
+            bad = Rejects(options.rejects_file(rejects, str(output)))
+            result = run_curation(
+                lambda: read_samples(samples, bad),
+                evidence.read(bad),
+                directory,
+                settings,
+                rejects=bad,
+                seed=session.seed,
+            )
+    for line in (output / "summary.md").read_text().splitlines() if session.verbosity != "quiet" else ():
+        render.note(session, line)
+    counts = result.overall
+    render.summary(
+        session,
+        "curate",
+        {"samples": counts.samples, "kept": counts.kept, "rejected": bad.count, "output": str(output)},
+    )
+    check_allowance(bad.count, counts.samples + bad.count, fail_on, str(output / "rejects.jsonl"))

@@ -1,0 +1,64 @@
+"""`ovrl data`: make and look at data sets."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ovrl.cli import options, render
+from ovrl.cli.session import Session, command
+
+app = typer.Typer(help="Make and look at data sets.", no_args_is_help=True)
+
+EXAMPLES = (
+    "ovrl data synth --split pool -n 64 -o pool.parquet",
+    "ovrl data synth --split heldout -n 8 -o - | head -1",
+)
+
+
+@command
+def synth(
+    session: Session,
+    *,
+    split: Annotated[
+        Literal["warmup", "pool", "heldout"],
+        typer.Option(help="Splits never share a picture with its problem."),
+    ] = "pool",
+    n: Annotated[int, typer.Option("-n", help="Samples.")] = 256,
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="PATH|-", help=".parquet or .jsonl; - is stdout.")
+    ] = "-",
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Make samples with pictures from a seed: counting, boxes, spatial relations, STEM, diagrams, OCR, code."""
+    import sys
+
+    from ovrl import codec, parquet, store
+    from ovrl.curate.synthetic import generate
+    from ovrl.errors import UsageError
+    from ovrl.manifest import Identity
+
+    samples = generate(split, n, session.seed)
+    if output == "-":
+        for sample in samples:
+            sys.stdout.write(store.dumps(codec.encode_sample(sample)) + "\n")
+        sys.stdout.flush()
+        return
+    path = Path(output)
+    if path.suffix not in (".parquet", ".jsonl"):
+        raise UsageError(f"{output}: write .parquet or .jsonl")
+    identity = Identity(command="data synth", settings={"split": split, "n": n}, seed=session.seed)
+    file = store.OutputFile(path, identity, overwrite=overwrite)
+    if file.finished:
+        render.summary(session, "data synth", {"output": output, "note": "already complete"})
+        return
+    if path.suffix == ".parquet":
+        parquet.write_samples(file.partial, samples)
+    else:
+        with file.partial.open("w", encoding="utf-8") as stream:
+            stream.writelines(store.dumps(codec.encode_sample(sample)) + "\n" for sample in samples)
+    file.finish({"samples": n})
+    render.summary(session, "data synth", {"samples": n, "split": split, "output": output})
+
+
+app.command("synth", epilog="Examples:\n\n" + "\n\n".join(EXAMPLES))(synth)

@@ -1,0 +1,104 @@
+"""The command line: one application, one place where errors become exit codes."""
+
+import errno
+import os
+import signal
+import sys
+from types import FrameType
+
+import typer
+
+from ovrl import __version__
+from ovrl.cli import config as config_commands
+from ovrl.cli import curate as curate_command
+from ovrl.cli import data as data_commands
+from ovrl.cli import demo, doctor, evaluate, report, rollout, score, train, warmup
+from ovrl.errors import OvrlError
+
+app = typer.Typer(
+    name="ovrl",
+    help="Post-train vision-language models by reinforcement learning with verifiable rewards.",
+    epilog="The whole chain on this machine, in minutes: ovrl demo DIR",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _epilog(examples: tuple[str, ...]) -> str:
+    return "Examples:\n\n" + "\n\n".join(examples)
+
+
+for _name, _module, _function in (
+    ("rollout", rollout, rollout.rollout),
+    ("score", score, score.score),
+    ("curate", curate_command, curate_command.curate),
+    ("train", train, train.train),
+    ("eval", evaluate, evaluate.evaluate),
+    ("report", report, report.report),
+    ("demo", demo, demo.demo),
+    ("warmup", warmup, warmup.warmup),
+    ("doctor", doctor, doctor.doctor),
+):
+    app.command(_name, epilog=_epilog(_module.EXAMPLES))(_function)
+app.add_typer(data_commands.app, name="data")
+app.add_typer(config_commands.app, name="config")
+
+
+class _Terminated(BaseException):
+    """SIGTERM: Slurm and others ask to stop; everything is closed on the way out."""
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"ovrl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Post-train vision-language models by reinforcement learning with verifiable rewards."""
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; errors for the user are one line on stderr."""
+    try:
+        return app(arguments, prog_name="ovrl", standalone_mode=False) or 0
+    except OvrlError as error:
+        return _fail(str(error), error.exit_code)
+    except typer.TyperException as error:
+        return _fail(error.format_message().replace("\n", " "), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("stopped; the state is saved, and the same command goes on from here", 130)
+    except _Terminated:
+        return _fail("terminated; the state is saved, and the same command goes on from here", 143)
+    except BrokenPipeError:
+        # The reader has what it wanted. Python would complain again when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        return _fail(f"{error.strerror}{place}; mend that, and the same command goes on from here", 1)
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"ovrl: error: {message}\n" if code < 128 else f"ovrl: {message}\n")
+    return code
+
+
+def main() -> None:
+    """Run the command line of this process."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Options that several commands have, declared once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ovrl.errors import UsageError
+
+_SELECTION = "Selection"
+_SAFETY = "Output and bad records"
+
+InputArgument = Annotated[str | None, typer.Argument(metavar="INPUT", help="Same as -i.", show_default=False)]
+InputOption = Annotated[str | None, typer.Option("-i", "--input", metavar="PATH|-", help="What to read; - is stdin.")]
+Output = Annotated[str, typer.Option("-o", "--output", metavar="PATH|-", help="Where to write; - is stdout.")]
+OutputDirectory = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Directory to fill.")]
+Model = Annotated[str, typer.Option("--model", metavar="MODEL", help="Model directory or hub id.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(help="Read at most so many records.", rich_help_panel=_SELECTION, show_default=False),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="Read every N-th record, from record I on.", rich_help_panel=_SELECTION),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Start again instead of resuming.", rich_help_panel=_SAFETY)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and count, write nothing.", rich_help_panel=_SAFETY)]
+RejectsFile = Annotated[
+    Path | None,
+    typer.Option("--rejects", help="Where bad records go; default: beside the output.", rich_help_panel=_SAFETY),
+]
+FailOn = Annotated[
+    str,
+    typer.Option(
+        "--fail-on",
+        metavar="N|P%",
+        help="Most bad records to accept; more end in exit code 3.",
+        rich_help_panel=_SAFETY,
+    ),
+]
+
+
+def one_input(argument: str | None, option: str | None, default: str | None = None) -> str:
+    """Return the input that was given as an argument or with -i.
+
+    Raises:
+        UsageError: both were given, or neither and there is no default.
+    """
+    if argument is not None and option is not None:
+        raise UsageError(f"the input is given twice: {argument} and -i {option}")
+    chosen = argument if argument is not None else option if option is not None else default
+    if chosen is None:
+        raise UsageError("no input; give a path, or - for stdin")
+    return chosen
+
+
+def rejects_file(given: Path | None, output: str) -> Path | None:
+    """Return where bad records go: as given, or beside the output; None (stderr) when that is stdout."""
+    if given is not None or output == "-":
+        return given
+    path = Path(output)
+    if path.suffix in (".jsonl", ".json"):
+        return path.with_name(f"{path.name}.rejects.jsonl")
+    return path / "rejects.jsonl"

@@ -1,0 +1,27 @@
+"""`ovrl report`: one HTML page about everything below a directory."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ovrl.cli import options, render
+from ovrl.cli.session import Session, command
+
+EXAMPLES = ("ovrl report demo -o report.html", "ovrl report demo/stage1 -o stage1.html")
+
+
+@command
+def report(
+    session: Session,
+    *,
+    source: options.InputArgument = None,
+    source_option: options.InputOption = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The page.")] = Path("report.html"),
+) -> None:
+    """Show runs, curation and evaluations on one self-contained page: curves, tables, samples with images."""
+    from ovrl.eval.report import build_report
+
+    chosen = options.one_input(source, source_option)
+    build_report(Path(chosen), output)
+    render.summary(session, "report", {"output": str(output), "bytes": output.stat().st_size})

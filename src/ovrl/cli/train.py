@@ -1,0 +1,72 @@
+"""`ovrl train`: samples and a model in, a run directory out."""
+
+from typing import Annotated
+
+import typer
+
+from ovrl.cli import options, render
+from ovrl.cli.session import Session, command
+from ovrl.errors import UsageError
+
+EXAMPLES = (
+    "ovrl train --stage 1 -i demo/curated/stage1.parquet --model demo/base --preset tiny --steps 2 -o run1",
+    "ovrl train --stage 2 -i demo/curated/stage2.parquet --model run1/final --preset tiny --steps 2 -o run2",
+)
+
+
+@command
+def train(
+    session: Session,
+    *,
+    source: options.InputArgument = None,
+    source_option: options.InputOption = None,
+    stage: Annotated[
+        int, typer.Option(help="1: answer only; 2: each sample in its own mode, chain of thought included.")
+    ],
+    model: options.Model,
+    output: options.OutputDirectory,
+    preset: Annotated[str, typer.Option(help="Settings to start from: default, tiny.")] = "default",
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps (default: 1000).")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate (default: 2e-6).")] = None,
+    limit: options.Limit = None,
+    shard: options.Shard = None,
+    rejects: options.RejectsFile = None,
+    fail_on: options.FailOn = "0",
+    overwrite: options.Overwrite = False,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Train by GRPO. Resumable: stopped at any moment, the same command goes on from the last checkpoint."""
+    from ovrl.cli.inputs import describe_inputs
+    from ovrl.rejects import Rejects, check_allowance
+    from ovrl.samples import Selection, read_samples
+    from ovrl.store import Directory
+    from ovrl.train.settings import TrainSettings, load_preset
+
+    if stage not in (1, 2):
+        raise UsageError(f"--stage {stage}: there are stages 1 and 2")
+    settings = session.resolve("train", TrainSettings, preset=load_preset(preset), steps=steps, optimizer__lr=lr).value
+    source = options.one_input(source, source_option)
+    selection = Selection.parse(limit, shard)
+    inputs = describe_inputs(source, model=model)
+    if dry_run:
+        bad = Rejects(None)
+        count = sum(1 for _ in read_samples(source, bad, selection))
+        render.summary(session, "train (dry run)", {"samples": count, "rejected": bad.count, "steps": settings.steps})
+        return
+    identity = session.identity("train", settings, inputs, selection, stage=stage)
+    with Directory(output, identity, overwrite=overwrite) as run:
+        if run.finished:
+            render.summary(session, "train", {"output": str(output), "note": "already complete"})
+            return
+        bad = Rejects(options.rejects_file(rejects, str(output)))
+        samples = [
+            sample.with_prompt_type("normal") if stage == 1 else sample
+            for sample in read_samples(source, bad, selection)
+        ]
+        from ovrl.train.launch import launch
+
+        with render.steps(session, f"train stage {stage}", settings.steps) as on_step:
+            counts = launch(samples, model, output, settings, seed=session.seed, on_step=on_step)
+        run.finish(counts | {"rejected": bad.count}, ["config.yaml", "metrics.jsonl", "final"])
+    render.summary(session, f"train stage {stage}", {**counts, "output": str(output)})
+    check_allowance(bad.count, len(samples) + bad.count, fail_on, str(output / "rejects.jsonl"))

@@ -1,0 +1,77 @@
+"""`ovrl warmup`: a short supervised start for a model that does not know the form of the answers yet."""
+
+from typing import Annotated
+
+import typer
+
+from ovrl.cli import options, render
+from ovrl.cli.session import Session, command
+
+EXAMPLES = (
+    "ovrl warmup -i demo/data/warmup.parquet --model tiny --steps 2 --limit 64 -o cold",
+    "ovrl warmup -i demo/data/warmup.parquet --model demo/base --steps 2 --limit 64 -o warmer",
+)
+
+TINY = "tiny"
+
+
+@command
+def warmup(
+    session: Session,
+    *,
+    source: options.InputArgument = None,
+    source_option: options.InputOption = None,
+    model: Annotated[
+        str, typer.Option("--model", metavar="MODEL", help="Model directory or hub id, or `tiny`: made here.")
+    ],
+    output: options.OutputDirectory,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Take the model from the cache if the same was made before.")
+    ] = False,
+    limit: options.Limit = None,
+    shard: options.Shard = None,
+    rejects: options.RejectsFile = None,
+    fail_on: options.FailOn = "0",
+    overwrite: options.Overwrite = False,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Train on the answers themselves: cross-entropy on the reply, none on the prompt."""
+    from ovrl.cli.inputs import describe_inputs
+    from ovrl.cli.model_cache import ModelCache
+    from ovrl.rejects import Rejects, check_allowance
+    from ovrl.samples import Selection, read_samples
+    from ovrl.store import Directory
+    from ovrl.train.warmup_settings import WarmupSettings
+
+    settings = session.resolve("warmup", WarmupSettings, steps=steps, lr=lr).value
+    source = options.one_input(source, source_option)
+    selection = Selection.parse(limit, shard)
+    inputs = describe_inputs(source, model=None if model == TINY else model)
+    identity = session.identity("warmup", settings, inputs, selection, model=model)
+    if dry_run:
+        bad = Rejects(None)
+        count = sum(1 for _ in read_samples(source, bad, selection))
+        render.summary(session, "warmup (dry run)", {"samples": count, "rejected": bad.count})
+        return
+    with Directory(output, identity, overwrite=overwrite) as directory:
+        if directory.finished:
+            render.summary(session, "warmup", {"output": str(output), "note": "already complete"})
+            return
+        kept = ModelCache(identity) if cache else None
+        bad = Rejects(options.rejects_file(rejects, str(output)))
+        if kept is not None and kept.restore(output):
+            counts = {"steps": settings.steps, "from_cache": True}
+        else:
+            samples = list(read_samples(source, bad, selection))
+            from ovrl.train.warmup_launch import launch
+
+            with render.steps(session, "warmup", settings.steps) as on_step:
+                launch(samples, model, output, settings, seed=session.seed, on_step=on_step)
+            counts = {"steps": settings.steps, "samples": len(samples), "rejected": bad.count}
+            if kept is not None:
+                kept.keep(output)
+        directory.finish(counts, ["model.safetensors", "metrics.jsonl"])
+    render.summary(session, "warmup", {**counts, "output": str(output)})
+    check_allowance(bad.count, counts.get("samples", 0) + bad.count, fail_on, str(output / "rejects.jsonl"))

@@ -1,0 +1,42 @@
+"""Grounding: the box of a named shape, in pixels of the picture."""
+
+import random
+
+from ovrl.curate.synthetic.canvas import COLORS, SHAPES, SIZE, Thing, blank, cells, inside, paint
+from ovrl.curate.synthetic.draft import Draft, Level
+
+FORMAT = "[left, top, right, bottom] in pixels"
+
+
+def draw(rng: random.Random, level: Level) -> Draft:
+    """Return a question whose answer is a box; the rule is plain IoU."""
+    things = _scene(rng, level)
+    wanted = rng.choice(things)
+    shown = [thing for thing in things if thing is not wanted] if level == "impossible" else things
+    vertical = ("top", "middle", "bottom")[min(2, int(wanted.center[1]) * 3 // SIZE)]
+    horizontal = ("left", "center", "right")[min(2, int(wanted.center[0]) * 3 // SIZE)]
+    return Draft(
+        image=paint(blank(), shown),
+        problem=f"Box the {wanted.name} as {FORMAT}.",
+        answer=f"[{', '.join(map(str, wanted.box))}]",
+        answer_type="bbox",
+        problem_type="grounding",
+        thinking=f"the {wanted.name} is at the {vertical} {horizontal}",
+    )
+
+
+def _scene(rng: random.Random, level: Level) -> list[Thing]:
+    """Return shapes of which no two have the same name."""
+    count, columns, least, most, step = {
+        "trivial": (1, 2, 40, 48, 4),
+        "easy": (1, 2, 24, 48, 4),
+        "medium": (2, 2, 24, 44, 4),
+        "hard": (5, 4, 14, 22, 1),
+        "impossible": (3, 4, 14, 22, 1),
+    }[level]
+    names = rng.sample([(shape, color) for shape in SHAPES for color in COLORS], count)
+    places = cells(rng, count, columns=columns)
+    return [
+        Thing(shape, color, inside(rng, cell, least=least, most=most, step=step))
+        for (shape, color), cell in zip(names, places, strict=True)
+    ]

@@ -1,0 +1,22 @@
+"""The rules by answer type. They are loaded when first used, so that counting never imports sympy.
+
+`general-code` has no line yet: programs are run by the sandbox, and until it is there `judge` answers
+`unsupported`, which is a null reward and not a wrong answer.
+"""
+
+REWARDS: dict[str, str] = {
+    "multiple-choice": "ovrl.reward.choice:score",
+    "math-expressions": "ovrl.reward.expression:score",
+    "number": "ovrl.reward.number:score",
+    "boolean": "ovrl.reward.boolean:score",
+    "bbox": "ovrl.reward.box:score",
+    "ocrtext": "ovrl.reward.text:score",
+    "html-code": "ovrl.reward.html_code:score",
+    "svg-code": "ovrl.reward.svg_code:score",
+    "critic": "ovrl.reward.exact:score_critic",
+    "any": "ovrl.reward.exact:score",
+}
+FALLBACK = "any"
+"""The rule of a missing or unknown answer type."""
+
+UNSUPPORTED = frozenset({"general-code"})

@@ -1,0 +1,59 @@
+"""Checkpoints: Hugging Face directories with the trainer's state beside the weights, whole or absent.
+
+checkpoints/step-000250/   model and processor, loadable by the Auto classes
+    trainer.pt             optimizer and random generators
+    progress.json          ledger and sampler state
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ovrl import store
+from ovrl.train.learner import Learner
+
+_PROGRESS, _TRAINER = "progress.json", "trainer.pt"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One complete checkpoint."""
+
+    path: Path
+    step: int
+    """Optimizer steps that led to it; also its policy version."""
+
+    def progress(self) -> dict[str, Any]:
+        """Return what the loop saved."""
+        return json.loads((self.path / _PROGRESS).read_text())
+
+    def restore(self, learner: Learner) -> None:
+        """Give the learner its optimizer state back; its weights were loaded from `path`."""
+        learner.load_state(self.path / _TRAINER)
+
+
+def latest(run: Path) -> Checkpoint | None:
+    """Return the newest complete checkpoint of a run directory, or None."""
+    found = sorted(path for path in (run / "checkpoints").glob("step-*") if path.name.removeprefix("step-").isdigit())
+    return Checkpoint(found[-1], int(found[-1].name.removeprefix("step-"))) if found else None
+
+
+def save(run: Path, step: int, learner: Learner, progress: dict[str, Any], *, keep: int) -> Checkpoint:
+    """Write a checkpoint, rename it into place, and remove the oldest beyond `keep`."""
+    folder = run / "checkpoints"
+    folder.mkdir(exist_ok=True)
+    for torn in folder.glob(".step-*"):  # left by a kill in the middle of this function
+        shutil.rmtree(torn)
+    path, temporary = folder / f"step-{step:06d}", folder / f".step-{step:06d}"
+    learner.save(temporary)
+    learner.save_state(temporary / _TRAINER)
+    store.write_json(temporary / _PROGRESS, progress)
+    store.sync(temporary)
+    if path.exists():
+        shutil.rmtree(path)
+    temporary.rename(path)
+    for old in sorted(folder.glob("step-*"))[:-keep]:
+        shutil.rmtree(old)
+    return Checkpoint(path, step)

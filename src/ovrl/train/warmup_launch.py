@@ -1,0 +1,55 @@
+"""From a model's name to a warmed-up directory; `tiny` is a model that is made here."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ovrl.errors import UsageError
+from ovrl.records import Sample
+from ovrl.rollout.policy import Policy
+from ovrl.rollout.tiny import make_tiny
+from ovrl.train.metrics import Metrics
+from ovrl.train.warmup import target, warm_up
+from ovrl.train.warmup_settings import WarmupSettings
+
+
+def launch(
+    samples: Sequence[Sample],
+    model: str,
+    out: Path,
+    settings: WarmupSettings,
+    *,
+    seed: int,
+    on_step: Callable[[dict[str, float]], None],
+) -> None:
+    """Train `model` on the answers of the samples and write it, and its `metrics.jsonl`, to `out`.
+
+    Args:
+        samples: with gold answers; `meta["thinking"]` is the rationale of thinking samples.
+        model: directory or hub id, or `tiny`: random weights, and a tokenizer that learns the words of
+            the samples.
+        out: the directory; the caller owns its manifest.
+        settings: how long and how fast.
+        seed: of the weights of `tiny` and of the order of the samples.
+        on_step: told the figures of each step.
+
+    Raises:
+        UsageError: there are no samples, or the model cannot be loaded.
+    """
+    if not samples:
+        raise UsageError("no samples to warm up on")
+    metrics = Metrics(out / "metrics.jsonl", 0)
+
+    def note(step: int, figures: dict[str, float]) -> None:
+        metrics.write({"step": step, **figures})
+        on_step({"step": step, **figures})
+
+    with tempfile.TemporaryDirectory() as folder:
+        if model == "tiny":
+            texts = (text for sample in samples for text in (sample.question.problem, target(sample)))
+            make_tiny(Path(folder), seed=seed, texts=texts)
+            model = folder
+        else:
+            Policy.load(model)  # for its clear error; the weights are read again below
+        warm_up(samples, model, out, settings, seed=seed, on_step=note)
+    metrics.close()

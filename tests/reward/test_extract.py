@@ -1,0 +1,69 @@
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovrl.reward.extract import answer_blocks, final_answer, spoken, think_blocks, without_thinking
+
+
+@pytest.mark.parametrize(
+    ("text", "blocks"),
+    [
+        ("", []),
+        ("<answer>a</answer>", ["a"]),
+        ("<answer> a\nb </answer>", [" a\nb "]),  # line breaks belong to it, nothing is stripped
+        ("<answer>a</answer> no, <answer>b</answer>", ["a", "b"]),
+        ("<answer>a</answer><answer>b", ["a"]),  # an unclosed tag is no answer
+        ("<answer><answer>x</answer>", ["<answer>x"]),  # the shortest stretch from the first tag
+        ("<answer></answer>", [""]),
+        ("<ANSWER>a</ANSWER> <answer >b</answer> <answer id='1'>c</answer>", []),  # tags are literal
+        ("a</answer>", []),
+    ],
+)
+def test_blocks_are_literal_and_do_not_overlap(text: str, blocks: list[str]):
+    assert answer_blocks(text) == blocks
+
+
+@pytest.mark.parametrize(
+    ("text", "strict", "ov15"),
+    [
+        ("<think>x</think><answer>a</answer>", "a", "a"),
+        ("<think><answer>a</answer></think>", None, "a"),
+        ("<THINK><answer>a</answer></Think>b", None, "a"),
+        ("<think><answer>a</answer></think><answer>b</answer>", "b", "b"),
+        ("<answer>b</answer><think><answer>a</answer></think>", "b", "a"),
+        ("<think>cut off <answer>a</answer>", "a", "a"),  # a block that never ends is not cut out
+        ("template opened it <answer>a</answer></think> hm", None, "a"),
+        ("template opened it <answer>a</answer></think><answer>b</answer>", "b", "b"),
+        ("nothing", None, None),
+    ],
+)
+def test_thoughts_are_not_answers_in_strict(text: str, strict: str | None, ov15: str | None):
+    assert final_answer(text, "strict") == strict
+    assert final_answer(text, "ov15") == ov15
+
+
+def test_special_tokens_at_the_end_are_not_spoken():
+    assert spoken("a<|im_end|>\n<|endoftext|>", "strict") == "a"
+    assert spoken("a<|im_end|>", "ov15") == "a<|im_end|>"
+    assert spoken("a <|x|> b", "strict") == "a <|x|> b"
+
+
+def test_think_blocks_keep_their_order():
+    assert think_blocks("<think>a</think>b<Think>c</THINK>d<think>e") == ["a", "c"]
+
+
+@pytest.mark.parametrize("piece", ["<answer>", "<think>", "</think>", "<answer></answer>", "<|a|>", "<think></think>"])
+def test_many_tags_cost_linear_time(piece: str):
+    text = piece * (200_000 // len(piece))
+    start = time.process_time()
+    final_answer(text, "strict")
+    think_blocks(text)
+    assert time.process_time() - start < 1.0
+
+
+@given(st.lists(st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "x", "<|e|>"])).map("".join))
+def test_what_is_left_holds_no_closed_thought(text: str):
+    assert think_blocks(without_thinking(text)) == [] or "</think>" not in without_thinking(text)
+    assert "</think>" not in without_thinking(text)

@@ -1,0 +1,62 @@
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reward_cases import ask, check_range, outcome
+
+from ovrl.records import Question
+from ovrl.reward.html_code import score
+
+# Tokens: < > = / " p id a hi (9); tags: p, /p.
+GOLD = '<p id="a">hi</p>'
+
+
+def test_layout_and_comments_do_not_count():
+    assert ask(score, "<P  id='a'>hi</P><!-- done -->", GOLD).reward == 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "reward"),
+    [
+        ('<p id="a">ho</p>', 0.6 * 8 / 10 + 0.4),  # one word of nine differs
+        ('<b id="a">hi</b>', 0.6 * 8 / 10),  # so do both tags
+        ("hi", 0.6 / 9),
+    ],
+)
+def test_tokens_and_tags(answer: str, reward: float):
+    assert ask(score, answer, GOLD).reward == pytest.approx(reward, abs=1e-12)
+    assert ask(score, answer, GOLD, mode="ov15").reward == pytest.approx(reward, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("completion", "strict", "ov15"),
+    [
+        ("Here: <html>" + GOLD + "</html> done", 1.0, 1.0),
+        ("```html\n<html>" + GOLD + "</html>\n```", 1.0, 1.0),
+        ("<html>x</html><html>" + GOLD, 1.0, 1.0),  # the last page, to the end of the text
+        ("<think><html>" + GOLD + "</html></think>", 0.0, 1.0),
+    ],
+)
+def test_without_a_tag_the_last_page_is_taken(completion: str, strict: float, ov15: float):
+    question = Question(answer=("<html>" + GOLD + "</html>", "<html>" + GOLD))
+    assert score(question, completion, "strict").reward == strict
+    assert score(question, completion, "ov15").reward == ov15
+
+
+def test_what_cannot_be_compared():
+    assert outcome(score, "<!-- " + GOLD + " -->", GOLD) == (0.0, "no_answer")
+    assert outcome(score, "x", "") == (None, "invalid_gold")
+    assert score(Question(), "x", "ov15").status == "invalid_gold"
+
+
+@given(st.text(st.sampled_from('<>/!-"= ab')), st.sampled_from(["strict", "ov15"]))
+def test_never_raises_and_stays_in_range(text, mode):
+    check_range(ask(score, text, GOLD, mode=mode))
+
+
+@pytest.mark.parametrize("piece", ["<html>", "<!--", "<", "```", "<p ", "<!doctype html>"])
+def test_long_input_costs_little(piece: str):
+    start = time.process_time()
+    score(Question(answer=(GOLD,)), piece * (200_000 // len(piece)), "strict")
+    assert time.process_time() - start < 2.0

@@ -1,0 +1,103 @@
+import time
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reward_cases import ask, check_range, outcome
+
+from ovrl.records import Question
+from ovrl.reward.number import candidates, score
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("7 apples.", [7]),
+        ("3.0", [3]),
+        ("3.", [3]),
+        (".5", [Fraction(1, 2)]),
+        ("-5", [-5]),
+        ("−5", [-5]),
+        ("1,234,567 people", [1234567]),
+        ("1 234", [1234]),
+        ("1,23", [1, 23]),  # not a thousands separator
+        ("3.9e5", [390000]),
+        ("5/2", [Fraction(5, 2)]),
+        ("\\frac{4}{5}", [Fraction(4, 5)]),
+        ("1/0", []),
+        ("1.2.3", []),
+        ("CO2", []),
+        ("49 cm^3", [49]),
+        ("49 cm^{3}", [49]),
+        ("x_1 = 4", [4]),
+        ("10^2", []),  # a power is not read, least of all as its base
+        ("共24只", [24]),
+        ("15~16", [15, 16]),
+        ("19-20", [19, 20]),  # the hyphen is no sign
+        ("3 and 3", [3]),
+        ("12 + 23 = 35", [35]),
+        ("(2) + (23) => 25", [25]),
+        ("25 on the left and 20 on the right, total 45", [45]),
+        ("1. lamp\n2. sheep\nTotal: 2", [2]),
+        ("5 in total:\n1) cup\n2) cat", [5]),
+        ("seven", []),
+        ("²", []),
+        ("9" * 500, []),
+    ],
+)
+def test_candidates(text: str, values: list[Fraction]):
+    assert candidates(text) == values
+
+
+@pytest.mark.parametrize(
+    ("answer", "golds", "reward", "status"),
+    [
+        ("7 apples.", ("7",), 1.0, "ok"),
+        ("7", ("8",), 0.0, "ok"),
+        ("-7", ("7",), 0.0, "ok"),
+        ("-5", ("-5",), 1.0, "ok"),
+        ("3", ("3", "three"), 1.0, "ok"),
+        ("three", ("3", "Three"), 1.0, "ok"),  # a gold that is no number is compared as text
+        ("three", ("3",), 0.0, "parse_error"),
+        ("12 apples and 3 pears", ("3",), 0.0, "ambiguous"),
+        ("0.1", ("0.10000000000000001",), 0.0, "ok"),  # exact, not floating point
+        ("9007199254740993", ("9007199254740992",), 0.0, "ok"),
+        ("", ("3",), 0.0, "no_answer"),
+        ("3", (), None, "invalid_gold"),
+        ("3", (" ",), None, "invalid_gold"),
+    ],
+)
+def test_the_value_counts(answer: str, golds: tuple[str, ...], reward: float | None, status: str):
+    assert outcome(score, answer, *golds) == (reward, status)
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "reward"),
+    [("7 apples.", "7", 0.0), ("-7", "7", 1.0), ("1,234", "234", 1.0), ("7.0", "7", 0.0), ("12 m2", "2", 1.0),
+     ("none", "", 1.0), ("7", " 7 ", 1.0)],
+)  # fmt: skip
+def test_ov15_compares_the_last_run_of_digits_and_dots(answer: str, gold: str, reward: float):
+    assert ask(score, answer, gold, mode="ov15").reward == reward
+
+
+def test_ov15_reads_no_tag_as_empty():
+    assert score(Question(answer=("3",)), "3", "ov15").reward == 0.0
+    assert score(Question(answer=("",)), "3", "ov15").reward == 1.0
+
+
+@given(st.text(st.characters() | st.sampled_from("0123456789.,-/e")), st.sampled_from(["strict", "ov15"]))
+def test_never_raises_and_stays_in_range(text, mode):
+    check_range(ask(score, text, "3", mode=mode))
+
+
+@given(st.integers(-(10**12), 10**12))
+def test_reads_back_what_python_writes(value: int):
+    assert candidates(f"{value}") == candidates(f"{value:,}") == candidates(f"about {value}.") == [value]
+
+
+@pytest.mark.parametrize("piece", ["1", "1,111,", "111 ", "1.", "1/", "\\frac{1}{", "1 total ", "1e", "-", "1^"])
+def test_long_input_costs_little(piece: str):
+    start = time.process_time()
+    ask(score, piece * (200_000 // len(piece)), "3")
+    assert time.process_time() - start < 2.0
