@@ -73,7 +73,8 @@ def write_samples(path: Path, samples: Iterable[Sample]) -> int:
             if writer is None:  # the first rows tell the types of the unknown fields
                 schema = _schema([sample.extra for sample in rows])
                 writer = stack.enter_context(pq.ParquetWriter(path, schema, compression="zstd"))
-            writer.write_table(pa.Table.from_pylist([_row(sample) for sample in rows], writer.schema))
+            names = writer.schema.names
+            writer.write_table(pa.Table.from_pylist([_row(sample, names) for sample in rows], writer.schema))
             count += len(rows)
         if writer is None:
             pq.write_table(pa.Table.from_pylist([], SCHEMA), path)
@@ -92,7 +93,9 @@ def _batched(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
         yield batch
 
 
-def _row(sample: Sample) -> dict[str, Any]:
+def _row(sample: Sample, columns: list[str]) -> dict[str, Any]:
     row = encode_row(sample)
-    meta = json.dumps(row["meta"], ensure_ascii=False, sort_keys=True) if row["meta"] else None
-    return dict(sample.extra) | row | {"meta": meta}
+    late = {name: value for name, value in sample.extra.items() if name not in columns}
+    meta = row["meta"] | late  # a field that the first rows did not have has no column; it is not lost
+    text = json.dumps(meta, ensure_ascii=False, sort_keys=True) if meta else None
+    return dict(sample.extra) | row | {"meta": text}

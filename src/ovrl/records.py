@@ -117,6 +117,8 @@ class Score:
     """Named parts of the reward, before weights."""
     extracted: str | None = None
     """The answer that was found in the completion."""
+    note: str | None = None
+    """What went wrong, for a person."""
 
     def __post_init__(self) -> None:
         if (self.reward is None) != (self.status in UNSCORED):

@@ -11,7 +11,7 @@ from ovrl.errors import RecordError, UsageError
 from ovrl.records import Sample
 from ovrl.rejects import Rejects
 
-_SUFFIXES = (".jsonl", ".json", ".parquet")
+_SUFFIXES = (".jsonl", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +77,7 @@ def data_files(source: str) -> list[Path]:
 
 def _holds_samples(path: Path) -> bool:
     """Whether a file of a directory is data, and not what a command wrote beside it."""
-    return not path.name.startswith((".", "_")) and path.name not in (
-        store.MANIFEST,
-        "rejects.jsonl",
-        "curation.jsonl",
-    )
+    return not path.name.startswith((".", "_")) and path.name not in ("rejects.jsonl", "curation.jsonl")
 
 
 def read_samples(source: str, rejects: Rejects, selection: Selection | None = None) -> Iterator[Sample]:

@@ -61,9 +61,7 @@ def test_pass_at_1_is_the_share_and_pass_at_n_is_0_or_1(n, data):
 @pytest.mark.parametrize("p", [0.0, 0.05, 0.3, 0.9, 1.0])
 def test_pass_at_k_is_unbiased(n, p):
     for k in range(1, n + 1):
-        mean = sum(
-            math.comb(n, c) * p**c * (1 - p) ** (n - c) * estimators.pass_at_k(n, c, k) for c in range(n + 1)
-        )
+        mean = sum(math.comb(n, c) * p**c * (1 - p) ** (n - c) * estimators.pass_at_k(n, c, k) for c in range(n + 1))
         assert mean == pytest.approx(1 - (1 - p) ** k, abs=1e-12)
 
 

@@ -135,9 +135,7 @@ def test_pass_threshold_decides_what_is_correct():
     assert rules.measure(scored(0.99, 1.0), NUMBER, strict).correct == 1
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"band": (0.6, 0.0)}, {"k": 0}, {"min_gap": 2}, {"rule": "best"}, {"bands": 1}]
-)
+@pytest.mark.parametrize("wrong", [{"band": (0.6, 0.0)}, {"k": 0}, {"min_gap": 2}, {"rule": "best"}, {"bands": 1}])
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValidationError):
         CurateSettings(**wrong)

@@ -102,9 +102,7 @@ def well_formed(sample: Sample) -> bool:
         case "number" | "math-expressions":
             return gold.isdecimal()
         case "html-code":
-            return any(gold.startswith(f"<{tag}>") for tag in TAGS) and gold.count("</") * 2 == gold.count(
-                "<"
-            )
+            return any(gold.startswith(f"<{tag}>") for tag in TAGS) and gold.count("</") * 2 == gold.count("<")
         case "svg-code":
             return gold.startswith(PHRASES[0]) and gold.endswith(PHRASES[1]) and 'fill="' in gold
         case "ocrtext":
@@ -120,10 +118,7 @@ def test_golds_are_well_formed(drawn: dict[Split, list[Sample]]):
 
 def test_a_grounding_box_holds_the_named_color(drawn: dict[Split, list[Sample]]):
     for sample in drawn["pool"]:
-        if (
-            sample.question.source != "synthetic/grounding"
-            or sample.question.meta["difficulty"] == "impossible"
-        ):
+        if sample.question.source != "synthetic/grounding" or sample.question.meta["difficulty"] == "impossible":
             continue
         data = sample.images[0].data
         assert data is not None

@@ -93,9 +93,7 @@ def test_a_prompt_survives_the_tokenizer_and_fixed_sentences_are_one_token(tiny:
     tokens = processor.tokenizer(text)["input_ids"]
     assert processor.tokenizer.decode(tokens) == text
     words = [processor.tokenizer.decode([token]) for token in tokens]
-    assert {prompt.SYSTEM, prompt.INSTRUCTIONS["thinking"], prompt.SPATIAL, " circles", "3", "5"} <= set(
-        words
-    )
+    assert {prompt.SYSTEM, prompt.INSTRUCTIONS["thinking"], prompt.SPATIAL, " circles", "3", "5"} <= set(words)
     assert text.endswith("<|im_start|>assistant\n")
 
 

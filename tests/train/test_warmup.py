@@ -36,9 +36,7 @@ def test_a_few_samples_are_learned_and_the_directory_loads(tiny: Path, samples: 
     model: Any = AutoModelForImageTextToText.from_pretrained(out)
     before: Any = AutoModelForImageTextToText.from_pretrained(tiny)
     assert model.generation_config.eos_token_id == before.generation_config.eos_token_id
-    assert not torch.equal(
-        model.model.visual.patch_embed.proj.weight, before.model.visual.patch_embed.proj.weight
-    )
+    assert not torch.equal(model.model.visual.patch_embed.proj.weight, before.model.visual.patch_embed.proj.weight)
     encode(AutoProcessor.from_pretrained(out), samples[0])
 
 

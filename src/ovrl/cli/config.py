@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ovrl.cli.session import Session, command
+from ovrl.cli.session import Session, command, epilog
 
 app = typer.Typer(help="Look at settings.", no_args_is_help=True)
 
@@ -47,4 +47,4 @@ def show(
         sys.stdout.writelines(f"{key:<{width}}  {value:<12}  {origin}\n" for key, value, origin in rows)
 
 
-app.command("show", epilog="Examples:\n\n" + "\n\n".join(EXAMPLES))(show)
+app.command("show", epilog=epilog(EXAMPLES))(show)

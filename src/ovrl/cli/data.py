@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from ovrl.cli import options, render
-from ovrl.cli.session import Session, command
+from ovrl.cli.session import Session, command, epilog
 
 app = typer.Typer(help="Make and look at data sets.", no_args_is_help=True)
 
@@ -61,4 +61,4 @@ def synth(
     render.summary(session, "data synth", {"samples": n, "split": split, "output": output})
 
 
-app.command("synth", epilog="Examples:\n\n" + "\n\n".join(EXAMPLES))(synth)
+app.command("synth", epilog=epilog(EXAMPLES))(synth)

@@ -5,7 +5,6 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -61,6 +60,8 @@ def doctor(
 
 
 def _packages() -> list[Finding]:
+    from importlib import metadata
+
     findings: list[Finding] = []
     for extra, names in _PACKAGES.items():
         for name in names:

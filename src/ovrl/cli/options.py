@@ -7,9 +7,6 @@ import typer
 
 from ovrl.errors import UsageError
 
-_SELECTION = "Selection"
-_SAFETY = "Output and bad records"
-
 InputArgument = Annotated[str | None, typer.Argument(metavar="INPUT", help="Same as -i.", show_default=False)]
 InputOption = Annotated[str | None, typer.Option("-i", "--input", metavar="PATH|-", help="What to read; - is stdin.")]
 Output = Annotated[str, typer.Option("-o", "--output", metavar="PATH|-", help="Where to write; - is stdout.")]
@@ -17,19 +14,17 @@ OutputDirectory = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", 
 Model = Annotated[str, typer.Option("--model", metavar="MODEL", help="Model directory or hub id.")]
 Limit = Annotated[
     int | None,
-    typer.Option(help="Read at most so many records.", rich_help_panel=_SELECTION, show_default=False),
+    typer.Option(help="Read at most so many records.", show_default=False),
 ]
 Shard = Annotated[
     str | None,
-    typer.Option(metavar="I/N", help="Read every N-th record, from record I on.", rich_help_panel=_SELECTION),
+    typer.Option(metavar="I/N", help="Read every N-th record, from record I on."),
 ]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Start again instead of resuming.", rich_help_panel=_SAFETY)
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and count, write nothing.", rich_help_panel=_SAFETY)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start again instead of resuming.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and count, write nothing.")]
 RejectsFile = Annotated[
     Path | None,
-    typer.Option("--rejects", help="Where bad records go; default: beside the output.", rich_help_panel=_SAFETY),
+    typer.Option("--rejects", help="Where bad records go; default: beside the output."),
 ]
 FailOn = Annotated[
     str,
@@ -37,7 +32,6 @@ FailOn = Annotated[
         "--fail-on",
         metavar="N|P%",
         help="Most bad records to accept; more end in exit code 3.",
-        rich_help_panel=_SAFETY,
     ),
 ]
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ovrl.settings import Layers, Resolved, Settings
 
 DEFAULT_SEED = 42
-_PANEL = "Common options"
 
 S = TypeVar("S", bound="Settings")
 
@@ -81,7 +80,6 @@ def _shared(
             "-c",
             "--config",
             help="YAML file of settings; may be repeated, later ones win.",
-            rich_help_panel=_PANEL,
         ),
     ] = None,
     assign: Annotated[
@@ -91,17 +89,14 @@ def _shared(
             "--set",
             metavar="KEY=VALUE",
             help="One setting, such as train.lr=1e-6.",
-            rich_help_panel=_PANEL,
         ),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(envvar="OVRL_SEED", help="Seed of everything random.", rich_help_panel=_PANEL)
-    ] = DEFAULT_SEED,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say errors only.", rich_help_panel=_PANEL)] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.", rich_help_panel=_PANEL)] = False,
+    seed: Annotated[int, typer.Option(envvar="OVRL_SEED", help="Seed of everything random.")] = DEFAULT_SEED,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say errors only.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print the summary as one JSON object instead of a table.", rich_help_panel=_PANEL),
+        typer.Option("--json", help="Print the summary as one JSON object instead of a table."),
     ] = False,
 ) -> None:
     """Declare the options; `command` reads this signature."""
@@ -143,3 +138,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     }
     run.__annotations__ = hints
     return run
+
+
+def epilog(examples: tuple[str, ...]) -> str:
+    """Return the examples as the end of a help text."""
+    return "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)  # \b: as it is, unfolded

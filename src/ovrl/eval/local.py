@@ -75,20 +75,7 @@ def evaluate(
     if not items:
         raise OvrlError(f"nothing could be evaluated: all {rejects.count} samples were rejected")
     store.write_atomic(out / ITEMS, "".join(store.dumps(item) + "\n" for item in items))
-    results = {
-        "schema": "ovrl.eval/1",
-        "model": model,
-        "samples": len(items),
-        "mode": "fast" if mode == "normal" else "thinking",
-        "n": settings.n,
-        "k": settings.k or settings.n,
-        "pass_threshold": settings.pass_threshold,
-        "overall": summarize(items, identity.seed),
-        **{
-            f"by_{name}": _by(items, name, identity.seed)
-            for name in ("source", "answer_type", "problem_type", "difficulty")
-        },
-    }
+    results = _summary(items, settings, mode=mode, model=model, seed=identity.seed)
     store.write_json(out / RESULTS, results)
     return results
 
@@ -128,6 +115,23 @@ def _item(sample: Sample, lines: list[dict[str, Any]], settings: EvalSettings) -
             {name: line[name] for name in ("k", "completion", "reward", "status", "finish_reason")}
             for line in sorted(lines, key=lambda line: line["k"])
         ],
+    }
+
+
+def _summary(
+    items: Sequence[dict[str, Any]], settings: EvalSettings, *, mode: PromptType, model: str, seed: int
+) -> dict[str, Any]:
+    """Return what goes into `results.json`."""
+    return {
+        "schema": "ovrl.eval/1",
+        "model": model,
+        "samples": len(items),
+        "mode": "fast" if mode == "normal" else "thinking",
+        "n": settings.n,
+        "k": settings.k or settings.n,
+        "pass_threshold": settings.pass_threshold,
+        "overall": summarize(items, seed),
+        **{f"by_{name}": _by(items, name, seed) for name in ("source", "answer_type", "problem_type", "difficulty")},
     }
 
 

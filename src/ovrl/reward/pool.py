@@ -128,8 +128,10 @@ class ScorePool:
         """Kill the worker and return the verdict of the completion that it had."""
         self._workers.remove(worker)
         _end(worker)
-        elapsed = self._settings.timeout * 1000 if status == "timeout" else 0.0
-        return Timed(Verdict(Score(reward=None, status=status), "none"), elapsed)
+        expired = status == "timeout"
+        note = f"no verdict within {self._settings.timeout:g} s" if expired else "the worker died"
+        elapsed = self._settings.timeout * 1000 if expired else 0.0
+        return Timed(Verdict(Score(reward=None, status=status, note=note), "none"), elapsed)
 
     def close(self) -> None:
         """End the workers."""

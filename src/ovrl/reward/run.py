@@ -66,8 +66,10 @@ def score_lines(
 def scored(record: Any, timed: Timed, mode: str) -> dict[str, Any]:
     """Return the record with the score's fields."""
     score = timed.verdict.score
+    note = {"note": score.note} if score.note else {}
     return {
         **record,
+        **note,
         "reward": score.reward,
         "components": dict(score.components),
         "status": score.status,

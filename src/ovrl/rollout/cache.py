@@ -19,9 +19,7 @@ class GrowingLayer(DynamicLayer):
 
     _buffers: tuple[Tensor, Tensor] | None = None
 
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Return keys and values, [b, heads, t, head size], with the new ones behind the old."""
         del args, kwargs
         if not self.is_initialized:

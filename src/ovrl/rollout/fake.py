@@ -60,9 +60,7 @@ class ScriptedEngine:
             versions=(self._version,) * len(kept),
             finish_reason=finish,
             prompt_tokens=sum(
-                len(part.get("text", ""))
-                for message in request.prompt.messages
-                for part in message["content"]
+                len(part.get("text", "")) for message in request.prompt.messages for part in message["content"]
             ),
         )
 

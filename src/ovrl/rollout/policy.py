@@ -18,11 +18,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedM
 from transformers.utils import logging as transformers_logging
 
 from ovrl.errors import UsageError
-from ovrl.rollout.allocator import keep_freed_memory
 from ovrl.rollout.prompt import Prompt
 
 transformers_logging.disable_progress_bar()
-keep_freed_memory()
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -127,9 +125,7 @@ class Policy:
     def encode(self, prompts: Sequence[Prompt]) -> Encoded:
         """Return the prompts as tensors on the model's device, ready for a reply to follow."""
         texts = [
-            cast(Any, self.processor).apply_chat_template(
-                prompt.messages, add_generation_prompt=True, tokenize=False
-            )
+            cast(Any, self.processor).apply_chat_template(prompt.messages, add_generation_prompt=True, tokenize=False)
             for prompt in prompts
         ]
         flat = [image for prompt in prompts for image in prompt.images]

@@ -87,9 +87,7 @@ def _asked(samples: Iterable[Sample], settings: RolloutSettings) -> Iterator[Sam
         yield sample if mode is None else replace(sample, question=replace(sample.question, prompt_type=mode))
 
 
-def _completion(
-    sample: Sample, generation: Generation, settings: RolloutSettings, model: str, seed: int
-) -> Completion:
+def _completion(sample: Sample, generation: Generation, settings: RolloutSettings, model: str, seed: int) -> Completion:
     return Completion(
         sample_id=sample.id,
         k=generation.k,

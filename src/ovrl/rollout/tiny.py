@@ -68,8 +68,8 @@ def make_tiny(path: Path, *, seed: int, texts: Iterable[str] = (), phrases: Iter
     model.generation_config = GenerationConfig(
         do_sample=True,
         temperature=1.0,
-        eos_token_id=config.text_config.eos_token_id,
-        pad_token_id=config.text_config.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
     model.save_pretrained(path)
     _processor(tokenizer).save_pretrained(path)
@@ -106,7 +106,9 @@ def _tokenizer(texts: Iterable[str], phrases: Iterable[str]) -> PreTrainedTokeni
 
 def _config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
     def token(text: str) -> int:
-        return int(tokenizer.convert_tokens_to_ids(text))
+        number = tokenizer.convert_tokens_to_ids(text)
+        assert isinstance(number, int)
+        return number
 
     hidden, heads = 96, 4
     text_config: dict[str, Any] = {

@@ -85,9 +85,7 @@ class TransformersEngine:
         batch: list[Request] = []
         rows = 0
         for request in requests:
-            if batch and (
-                rows + len(request.seeds) > self._batch_size or request.sampling != batch[0].sampling
-            ):
+            if batch and (rows + len(request.seeds) > self._batch_size or request.sampling != batch[0].sampling):
                 yield batch
                 batch, rows = [], 0
             batch.append(request)

@@ -80,7 +80,8 @@ class Ledger:
 
     def counts(self) -> dict[str, Any]:
         """Return what a checkpoint between two steps has to keep; nothing is running or waiting then."""
-        assert not (self.running or self.finished), "a step is under way"
+        under_way = len(self.running) + len(self.finished)
+        assert under_way == 0, "a step is under way"
         return {
             "version": self.version,
             "admitted": self.admitted,

@@ -41,8 +41,9 @@ def launch(
     metrics = Metrics(out / "metrics.jsonl", 0)
 
     def note(step: int, figures: dict[str, float]) -> None:
-        metrics.write({"step": step, **figures})
-        on_step({"step": step, **figures})
+        line = {"step": step - 1, **figures}  # counted from 0, as in training
+        metrics.write(line)
+        on_step(line)
 
     with tempfile.TemporaryDirectory() as folder:
         if model == "tiny":

@@ -63,8 +63,9 @@ def blank() -> Image.Image:
 @functools.cache
 def _paper() -> Image.Image:
     ramp = Image.linear_gradient("L").resize((SIZE, SIZE))  # black at the top, white at the bottom
-    down = ramp.point(lambda value: 255 - value * TINT // 255)
-    right = ramp.transpose(Image.Transpose.ROTATE_90).point(lambda value: 255 - value * TINT // 255)
+    tint = [255 - value * TINT // 255 for value in range(256)]
+    down = ramp.point(tint)
+    right = ramp.transpose(Image.Transpose.ROTATE_90).point(tint)
     return Image.merge("RGB", (right, Image.new("L", (SIZE, SIZE), 255), down))
 
 
@@ -104,9 +105,7 @@ def inside(rng: random.Random, cell: Box, *, least: int, most: int, step: int = 
     return x, y, x + side, y + side
 
 
-def letters(
-    image: Image.Image, text: str, *, row: int, color: tuple[int, int, int] = INK, left: int = 0
-) -> None:
+def letters(image: Image.Image, text: str, *, row: int, color: tuple[int, int, int] = INK, left: int = 0) -> None:
     """Draw `text`, one character in the middle of each cell of `row` (0..3), from pixel `left` on."""
     pen = ImageDraw.Draw(image)
     for index, character in enumerate(text):

@@ -38,10 +38,7 @@ def _scene(rng: random.Random, level: Level) -> list[Thing]:
         colors = rng.sample(colors, 3)
     small = 12 if level == "hard" else 16
     places = cells(rng, rng.randint(least, most))
-    return [
-        Thing(rng.choice(shapes), rng.choice(colors), inside(rng, cell, least=small, most=22))
-        for cell in places
-    ]
+    return [Thing(rng.choice(shapes), rng.choice(colors), inside(rng, cell, least=small, most=22)) for cell in places]
 
 
 def _hidden(rng: random.Random) -> Draft:

@@ -56,9 +56,7 @@ def _chain(rng: random.Random) -> Draft:
     return _choice(rng, image, problem, links, order[index + 1], f"order {' '.join(order)}")
 
 
-def _choice(
-    rng: random.Random, image: Image.Image, problem: str, options: list[str], truth: str, why: str
-) -> Draft:
+def _choice(rng: random.Random, image: Image.Image, problem: str, options: list[str], truth: str, why: str) -> Draft:
     """Return the question with its options listed in random order."""
     listed = rng.sample(options, len(options))
     lines = "".join(f"\n{letter}. {option}" for letter, option in zip("ABCD", listed, strict=False))

@@ -104,9 +104,7 @@ def _draw(split: Split, category: Category, seed: int, seen: set[str]) -> tuple[
             return draft, level, digest
 
 
-def _sample(
-    split: Split, name: str, draft: Draft, level: Level, digest: str, prompt_type: PromptType
-) -> Sample:
+def _sample(split: Split, name: str, draft: Draft, level: Level, digest: str, prompt_type: PromptType) -> Sample:
     encoded = io.BytesIO()
     draft.image.save(encoded, "PNG")
     meta = {"difficulty": level}

@@ -1,11 +1,14 @@
 """Spatial relations: where one shape lies, seen from another."""
 
 import random
+from typing import Literal, get_args
 
 from ovrl.curate.synthetic.canvas import COLORS, SHAPES, Thing, blank, cells, inside, paint
 from ovrl.curate.synthetic.draft import Draft, Level
 
-RELATIONS = ("left", "right", "above", "below")
+Relation = Literal["left", "right", "above", "below"]
+RELATIONS: tuple[Relation, ...] = get_args(Relation)
+_OPPOSITE: dict[Relation, Relation] = {"left": "right", "right": "left", "above": "below", "below": "above"}
 
 
 def draw(rng: random.Random, level: Level) -> Draft:
@@ -16,7 +19,7 @@ def draw(rng: random.Random, level: Level) -> Draft:
     image = paint(blank(), shown)
     boxes = "; ".join(f"{thing.name} [{', '.join(map(str, thing.box))}]" for thing in (first, second))
     if level == "trivial":
-        asked = rng.choice((truth, _opposite(truth)))
+        asked = rng.choice((truth, _OPPOSITE[truth]))
         return Draft(
             image=image,
             problem=f"Is the {first.name} {_phrase(asked)} the {second.name}?",
@@ -39,7 +42,7 @@ def draw(rng: random.Random, level: Level) -> Draft:
     )
 
 
-def relation(first: Thing, second: Thing) -> str:
+def relation(first: Thing, second: Thing) -> Relation:
     """Return the relation along the axis on which the centers lie farther apart."""
     (x1, y1), (x2, y2) = first.center, second.center
     if abs(x1 - x2) > abs(y1 - y2):
@@ -47,11 +50,7 @@ def relation(first: Thing, second: Thing) -> str:
     return "above" if y1 < y2 else "below"
 
 
-def _opposite(name: str) -> str:
-    return dict(zip(RELATIONS, ("right", "left", "below", "above"), strict=True))[name]
-
-
-def _phrase(name: str) -> str:
+def _phrase(name: Relation) -> str:
     return f"{name} of" if name in ("left", "right") else name
 
 
