@@ -1,6 +1,7 @@
 import hashlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,15 @@ resaved = AutoProcessor.from_pretrained(again)(**arguments, padding=True, return
 assert all((resaved[name] == inputs[name]).all() for name in inputs)
 assert not any(name.partition(".")[0] == "ovrl" for name in sys.modules)
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Two threads that wait for each other on a busy machine burn ten times the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,15 @@ from ovrl.records import Sample
 from ovrl.rollout.tiny import make_tiny
 from ovrl.train.warmup import IGNORED, answer_loss, collate, encode, learning_rate, plan, target, warm_up
 from ovrl.train.warmup_settings import WarmupSettings
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Two threads that wait for each other on a busy machine burn ten times the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ _PACKAGES: dict[str, tuple[str, ...]] = {
         *("typer", "rich", "pydantic", "pyyaml", "pyarrow", "pillow", "numpy"),
         *("math-verify", "sympy", "Levenshtein", "CairoSVG", "scikit-image", "jinja2", "matplotlib"),
     ),
-    "train": ("torch", "transformers", "accelerate", "deepspeed", "datasets", "peft"),
+    "train": ("torch", "transformers", "accelerate"),
     "eval": ("lmms-eval",),
     "sglang": ("sglang",),
 }

@@ -10,9 +10,9 @@ class WarmupSettings(Settings):
 
     steps: PositiveInt = 1000
     """Optimizer steps."""
-    batch_size: PositiveInt = 32
+    batch_size: PositiveInt = 16
     """Samples per step, over all processes together."""
-    lr: PositiveFloat = 2e-3
+    lr: PositiveFloat = 3e-3
     """Peak learning rate; it rises linearly and falls as a cosine to a tenth."""
     weight_decay: NonNegativeFloat = 0.01
     warmup_share: float = Field(default=0.05, ge=0, le=1)

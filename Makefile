@@ -1,0 +1,38 @@
+# make demo    the whole chain on this machine, in minutes; the page is demo/report.html
+# make test    the tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+
+.PHONY: setup demo test lint bench clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev]"
+	@# svg-code rewards draw with libcairo; everything else works without it
+	@ldconfig -p 2>/dev/null | grep -q 'libcairo\.so' || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y libcairo2 >/dev/null; } || \
+	  echo "libcairo is missing: svg-code answers cannot be judged; see 'ovrl doctor'"
+	touch $@
+
+demo: setup
+	$(BIN)/ovrl demo $(DEMO)
+
+test: setup
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: setup
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,153 @@
+"""The whole loop on a tiny model: what it writes, that it repeats itself, and that a stop costs nothing."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from ovrl.errors import OvrlError
+from ovrl.train import loop
+from ovrl.train.launch import launch
+
+WANTED = {
+    *("step", "policy_version", "reward_mean", "accuracy_mean", "reward_std", "groups_used", "groups_rejected"),
+    *("age_max", "age_mean", "completion_tokens", "tokens_trained", "truncated_rate", "time_step_s"),
+    *("time_generate_s", "time_wait_s", "time_train_s", "time_publish_s", "async_efficiency", "clip_fraction"),
+    *("behaviour_kl", "behaviour_masked", "entropy", "grad_norm", "lr"),
+}
+
+
+def digest(run: Path) -> str:
+    weights = load_file(run / "final" / "model.safetensors")
+    return hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest()
+
+
+def lines(run: Path, pattern: str) -> list[dict]:
+    return [json.loads(line) for path in sorted(run.glob(pattern)) for line in path.read_text().splitlines()]
+
+
+def without_times(records: list[dict]) -> list[dict]:
+    return [{k: v for k, v in r.items() if not k.startswith("time_") and k != "async_efficiency"} for r in records]
+
+
+@pytest.fixture(scope="module")
+def go(model, samples):
+    def run(path: Path, settings, on_step=lambda line: None):
+        path.mkdir(exist_ok=True)
+        return launch(samples, model, path, settings, seed=11, on_step=on_step)
+
+    return run
+
+
+@pytest.fixture
+def whole(tmp_path, go, tiny_settings):
+    """An uninterrupted run."""
+    run = tmp_path / "whole"
+    counts = go(run, tiny_settings())
+    return run, counts
+
+
+def test_a_run_writes_what_the_contract_names(whole):
+    run, counts = whole
+    metrics = lines(run, "metrics.jsonl")
+    assert [line["step"] for line in metrics] == [0, 1, 2, 3]
+    assert all(set(line) >= WANTED for line in metrics)
+    assert all(line["age_max"] == 0 for line in metrics)
+    trajectories = lines(run, "trajectories/*.jsonl")
+    keys = [(line["group_id"], line["k"]) for line in trajectories]
+    assert len(keys) == len(set(keys)) == 4 * counts["groups"]
+    assert {line["group_id"] for line in trajectories} == set(range(counts["groups"]))
+    assert all((line["step"] is None) != (line["rejected"] is None) for line in trajectories)
+    for line in metrics:
+        trained = {t["group_id"] for t in trajectories if t["step"] == line["step"]}
+        assert len(trained) == line["groups_used"]
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["step-000002", "step-000004"]
+    for folder in (run / "final", run / "checkpoints" / "step-000002"):
+        AutoModelForImageTextToText.from_pretrained(folder)
+        AutoProcessor.from_pretrained(folder)
+
+
+def test_two_runs_with_one_seed_agree_bit_for_bit(whole, tmp_path, go, tiny_settings):
+    run, _ = whole
+    again = tmp_path / "again"
+    go(again, tiny_settings())
+    assert digest(again) == digest(run)
+    assert without_times(lines(again, "metrics.jsonl")) == without_times(lines(run, "metrics.jsonl"))
+    assert lines(again, "trajectories/*.jsonl") == lines(run, "trajectories/*.jsonl")
+
+
+class Stopped(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("place", ["fill", "_take", "_learn", "save", "after step 3"])
+def test_a_stop_anywhere_and_the_same_command_end_where_an_uninterrupted_run_ends(
+    place, whole, tmp_path, go, tiny_settings, monkeypatch
+):
+    run, counts = whole
+    broken = tmp_path / "broken"
+    calls = 0
+
+    def once(original):
+        def stop(*arguments, **named):
+            nonlocal calls
+            calls += 1
+            result = original(*arguments, **named)
+            if calls == (1 if place == "save" else 4):
+                raise Stopped
+            return result
+
+        return stop
+
+    def on_step(line):
+        if place == "after step 3" and line["step"] == 2:
+            raise Stopped
+
+    with monkeypatch.context() as patch:
+        if place == "fill":
+            patch.setattr(loop.Collector, "fill", once(loop.Collector.fill))
+        elif place != "after step 3":
+            patch.setattr(loop, place, once(getattr(loop, place)))
+        with pytest.raises(Stopped):
+            go(broken, tiny_settings(), on_step)
+    resumed = go(broken, tiny_settings())
+    assert resumed == counts
+    assert digest(broken) == digest(run)
+    assert without_times(lines(broken, "metrics.jsonl")) == without_times(lines(run, "metrics.jsonl"))
+    assert lines(broken, "trajectories/*.jsonl") == lines(run, "trajectories/*.jsonl")
+    assert not list((broken / "trajectories").glob("*.partial"))
+
+
+def test_groups_that_were_written_down_are_not_sampled_again(whole, tmp_path, go, tiny_settings, monkeypatch):
+    run, _ = whole
+    broken = tmp_path / "broken"
+
+    def stop(parts):
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_take", stop)
+        with pytest.raises(Stopped):
+            go(broken, tiny_settings())
+    asked: list[str] = []
+    original = loop.Collector._sample
+
+    def note(self, gids, prompts):
+        asked.extend(gids)
+        yield from original(self, gids, prompts)
+
+    monkeypatch.setattr(loop.Collector, "_sample", note)
+    go(broken, tiny_settings())
+    first_step = {line["group_id"] for line in lines(run, "trajectories/step-000000.jsonl")}
+    assert first_step.isdisjoint(asked)
+    assert digest(broken) == digest(run)
+
+
+def test_a_run_without_anything_to_learn_ends_with_a_clear_word(tmp_path, go, tiny_settings):
+    settings = tiny_settings(steps=40, score={"mode": "strict", "workers": 1}, sampling={"max_new_tokens": 1},
+                             batch={"groups": 1, "group_size": 2, "refills": 0})  # fmt: skip
+    with pytest.raises(OvrlError, match=r"no group of the last 20 steps had anything to teach .*zero_variance"):
+        go(tmp_path / "run", settings)
