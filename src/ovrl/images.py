@@ -62,6 +62,7 @@ def load(image: ImageRef, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     name = image.path or "embedded image"
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata: the picture is good, or fails below
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             opened = Image.open(io.BytesIO(read_bytes(image)))
             if opened.width * opened.height > _DECODE_LIMIT:
@@ -77,7 +78,7 @@ def load(image: ImageRef, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Return the image in RGB; transparent parts become white, as a page would show them."""
     if image.mode.startswith("I;16") or image.mode == "I":
-        image = image.point(lambda value: value / 257).convert("L")  # 16-bit greys: convert() would clip
+        image = image.convert("I").point(lambda value: value / 257).convert("L")  # 16-bit greys would be clipped
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")

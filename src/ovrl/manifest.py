@@ -1,5 +1,6 @@
 """What an output was made from: command, settings, inputs, versions, counts, times."""
 
+import json
 import os
 import platform
 import shutil
@@ -65,6 +66,21 @@ def end(record: dict[str, Any], counts: Mapping[str, Any], outputs: Mapping[str,
     record["counts"] = dict(counts)
     record["outputs"] = dict(outputs)
     record["finished"] = _now()
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return a manifest that `begin` made.
+
+    Raises:
+        UsageError: the file is something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        raise UsageError(f"{path} was not written by ovrl; choose another output")
+    return found
 
 
 def refuse_changes(earlier: Mapping[str, Any], identity: Identity, where: str) -> None:

@@ -55,9 +55,16 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     except (pa.ArrowInvalid, OSError) as error:
         raise UsageError(f"{path} is not a parquet file that can be read: {error}") from error
     with table:
-        for batch in table.iter_batches(batch_size=64):
+        for batch in _batches(table, path):
             for row in batch.to_pylist():
                 yield {name: value for name, value in row.items() if value is not None}
+
+
+def _batches(table: Any, path: Path) -> Iterator[Any]:
+    try:
+        yield from table.iter_batches(batch_size=64)
+    except (pa.ArrowInvalid, OSError) as error:  # a torn download often has its footer, and damage in between
+        raise UsageError(f"{path} is damaged: {' '.join(str(error).split())}") from error
 
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> int:
@@ -73,8 +80,8 @@ def write_samples(path: Path, samples: Iterable[Sample]) -> int:
             if writer is None:  # the first rows tell the types of the unknown fields
                 schema = _schema([sample.extra for sample in rows])
                 writer = stack.enter_context(pq.ParquetWriter(path, schema, compression="zstd"))
-            names = writer.schema.names
-            writer.write_table(pa.Table.from_pylist([_row(sample, names) for sample in rows], writer.schema))
+            schema = writer.schema
+            writer.write_table(pa.Table.from_pylist([_row(sample, schema) for sample in rows], schema))
             count += len(rows)
         if writer is None:
             pq.write_table(pa.Table.from_pylist([], SCHEMA), path)
@@ -83,8 +90,18 @@ def write_samples(path: Path, samples: Iterable[Sample]) -> int:
 
 def _schema(extras: list[Mapping[str, Any]]) -> Any:
     names = sorted({name for extra in extras for name in extra})
-    fields = [pa.field(name, pa.array([extra.get(name) for extra in extras]).type) for name in names]
+    types = {name: _common_type([extra.get(name) for extra in extras]) for name in names}
+    fields = [pa.field(name, kind) for name, kind in types.items() if kind is not None]
     return pa.schema([*SCHEMA, *fields], metadata=SCHEMA.metadata if not fields else None)
+
+
+def _common_type(values: list[Any]) -> Any:
+    """Return the type of a column of these values, or None when there is none that parquet can hold."""
+    try:
+        kind = pa.array(values).type
+    except (ValueError, TypeError, OverflowError):  # 1 in one row and "one" in the next
+        return None
+    return None if "struct<>" in str(kind) else kind
 
 
 def _batched(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
@@ -93,9 +110,20 @@ def _batched(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
         yield batch
 
 
-def _row(sample: Sample, columns: list[str]) -> dict[str, Any]:
+def _row(sample: Sample, schema: Any) -> dict[str, Any]:
     row = encode_row(sample)
-    late = {name: value for name, value in sample.extra.items() if name not in columns}
-    meta = row["meta"] | late  # a field that the first rows did not have has no column; it is not lost
+    fitting = {name: value for name, value in sample.extra.items() if _fits(value, name, schema)}
+    rest = {name: value for name, value in sample.extra.items() if name not in fitting}
+    meta = row["meta"] | rest  # what has no column, or another type than its column, is not lost
     text = json.dumps(meta, ensure_ascii=False, sort_keys=True) if meta else None
-    return dict(sample.extra) | row | {"meta": text}
+    return fitting | row | {"meta": text}
+
+
+def _fits(value: Any, name: str, schema: Any) -> bool:
+    """Whether the column gives back what is put in."""
+    if name not in schema.names:
+        return False
+    try:
+        return bool(pa.scalar(value, schema.field(name).type).as_py() == value)
+    except (ValueError, TypeError, OverflowError):
+        return False

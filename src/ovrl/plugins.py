@@ -52,7 +52,7 @@ def _load(target: str, kind: str) -> Any:
     try:
         module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
         return getattr(module, attribute)
-    except (ImportError, FileNotFoundError) as error:
+    except (ImportError, FileNotFoundError, SyntaxError, ValueError) as error:
         raise UsageError(f"cannot import the {kind} {target!r}: {error}") from error
     except AttributeError as error:
         raise UsageError(f"the {kind} {target!r} does not exist: {error}") from error

@@ -20,10 +20,16 @@ class Rejects:
         """Start a fresh list: a resumed run finds the same bad records again."""
         self._path = path
         self._seen: set[tuple[str, str | None, str]] = set()
+        self.places: dict[str, tuple[str, int]] = {}
+        """Id of a record that was read -> (file:line, line), for what turns out to be bad later on."""
         self.reasons: Counter[str] = Counter()
         """Field at fault -> how many."""
         if path is not None:
-            path.unlink(missing_ok=True)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise UsageError(f"cannot write rejects to {path}: {error.strerror}") from error
 
     @property
     def count(self) -> int:
@@ -32,6 +38,9 @@ class Rejects:
 
     def add(self, error: RecordError, *, line: int | None = None, record_id: str | None = None) -> None:
         """Write one bad record down; one that was met before, in another pass over the input, is not new."""
+        if line is None and record_id in self.places:
+            where, line = self.places[record_id]
+            error = error.at(error.where or where)
         key = (error.where, record_id, error.field)
         if key in self._seen:
             return
@@ -71,5 +80,7 @@ def check_allowance(bad: int, total: int, allowance: str, where: str) -> None:
         limit = float(allowance.removesuffix("%"))
     except ValueError as error:
         raise UsageError(f"--fail-on {allowance!r}: give a count such as 3, or a share such as 1%") from error
+    if not limit >= 0:
+        raise UsageError(f"--fail-on {allowance!r}: a count or a share is not negative")
     if bad > (limit / 100 * total if share else limit):
         raise BadRecordsError(f"finished, but {bad} of {total} records were bad (--fail-on {allowance}); see {where}")

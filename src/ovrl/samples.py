@@ -104,6 +104,7 @@ def read_samples(source: str, rejects: Rejects, selection: Selection | None = No
             rejects.add(error.at(where), line=line, record_id=given if isinstance(given, str) else None)
             continue
         seen.add(sample.id)
+        rejects.places[sample.id] = (where, line)
         yield sample
 
 

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ovrl.errors import UsageError
 
-RESERVED_VARIABLES = frozenset({"OVRL_CACHE", "OVRL_CONFIG", "OVRL_SGLANG_URL", "OVRL_LMMS_EVAL"})
-"""Variables that are no settings: places and programs."""
+RESERVED_VARIABLES = frozenset({"OVRL_CACHE", "OVRL_CONFIG", "OVRL_SEED", "OVRL_SGLANG_URL", "OVRL_LMMS_EVAL"})
+"""Variables that are no settings of a section: places, programs, and the seed, which is that of `--seed`."""
 
 
 class Settings(BaseModel):
@@ -133,7 +133,7 @@ class Layers:
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function"))
-            origin = next((e.origin for k, e in given.items() if key == k or key.startswith(k)), "defaults")
+            origin = next((e.origin for k, e in given.items() if key == k or key.startswith(f"{k}.")), "defaults")
             got = f" (got {first['input']!r})" if not isinstance(first["input"], dict) else ""
             raise UsageError(f"{origin}: {prefix}{key}: {first['msg']}{got}") from error
         return Resolved(value, {key: given[key].origin if key in given else "default" for key in known})
@@ -178,7 +178,7 @@ def _read_yaml(path: Path) -> dict[str, Value]:
         node = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
     except OSError as error:
         raise UsageError(f"cannot read the settings file {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     values: dict[str, Value] = {}
 
@@ -190,8 +190,8 @@ def _read_yaml(path: Path) -> dict[str, Value]:
             if isinstance(value_node, yaml.MappingNode):
                 walk(value_node, f"{key}.")
             else:
-                plain = yaml.safe_load(yaml.serialize(value_node))
-                values[key] = Value(_number(plain), f"{path}:{key_node.start_mark.line + 1}")
+                where = f"{path}:{key_node.start_mark.line + 1}"
+                values[key] = Value(_scalar(yaml.serialize(value_node), where), where)
 
     if node is not None:
         walk(node, "")

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -67,6 +68,8 @@ def describe(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise UsageError(f"{path} does not exist")
+    if not (path.is_dir() or path.is_file()):
+        return {"sha256": None, "rows": None}  # a pipe, such as <(command): reading it here would use it up
     if not path.is_dir():
         with path.open("rb") as stream:
             return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest(), "rows": _rows(path)}
@@ -107,11 +110,31 @@ def read_jsonl(stream: TextIO, name: str) -> Iterator[tuple[int, Any | RecordErr
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+            value = json.loads(line, parse_constant=_refuse, parse_float=_finite)
+            if "\\ud" in line or "\\uD" in line:
+                dumps({"": value}).encode()  # half of a surrogate pair can be escaped, and not written again
+        except (ValueError, RecursionError) as error:
             torn = "the line is torn" if not line.endswith("\n") else "the line is not JSON"
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-            yield number, RecordError("", f"{torn}: {reason}", f"{name}:{number}")
+            yield number, RecordError("", f"{torn}: {_why(error)}", f"{name}:{number}")
+        else:
+            yield number, value
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
+
+
+def _why(error: ValueError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, UnicodeEncodeError):
+        return "half of a surrogate pair"
+    return error.msg if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 @contextlib.contextmanager
@@ -171,7 +194,7 @@ class Directory:
                     "choose another directory"
                 )
             return None
-        earlier = json.loads(file.read_text())
+        earlier = manifest.read(file)
         if overwrite:
             _empty(self.path)
             return None
@@ -207,24 +230,41 @@ class OutputFile:
         self.path = path
         self.partial = path.with_name(f"{path.name}.partial")
         self._sidecar = path.with_name(f"{path.name}.{MANIFEST}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if overwrite:
-            for file in (path, self._sidecar, self.partial):
-                file.unlink(missing_ok=True)
-        earlier = None
-        if self._sidecar.exists():
-            earlier = json.loads(self._sidecar.read_text())
-            manifest.refuse_changes(earlier, identity, str(path))
-        elif path.exists():
-            raise UsageError(f"{path} exists; give --overwrite to replace it")
+        if path.is_dir():
+            raise UsageError(f"{path} is a directory; a file is to be written")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot make the directory {path.parent}: {error.strerror}") from error
+        self.partial.touch()
+        self._lock: int | None = _lock(self.partial)
+        try:
+            earlier = self._earlier(identity, overwrite)
+        except BaseException:
+            self._release()
+            raise
         self.finished = path.exists()
         self._manifest = manifest.begin(identity, earlier)
         if self.finished:
             path.touch()  # so that Make sees it as new as its inputs
-            return
-        self.partial.touch()
-        self._lock = _lock(self.partial)
-        write_json(self._sidecar, self._manifest)
+            self._release()
+        else:
+            write_json(self._sidecar, self._manifest)
+
+    def _earlier(self, identity: Identity, overwrite: bool) -> dict[str, Any] | None:
+        """Return the manifest of the run that is resumed, or None for a fresh start."""
+        if overwrite:
+            for file in (self.path, self._sidecar):
+                file.unlink(missing_ok=True)
+            os.truncate(self.partial, 0)
+        if self._sidecar.exists():
+            earlier = manifest.read(self._sidecar)
+            manifest.refuse_changes(earlier, identity, str(self.path))
+            return earlier
+        if self.path.exists():
+            raise UsageError(f"{self.path} exists; give --overwrite to replace it")
+        os.truncate(self.partial, 0)  # of a run that was not even begun
+        return None
 
     def finish(self, counts: Mapping[str, Any]) -> None:
         """Give the partial file its final name and complete the manifest."""
@@ -234,6 +274,19 @@ class OutputFile:
         manifest.end(self._manifest, counts, {self.path.name: describe(self.path)})
         write_json(self._sidecar, self._manifest)
         self.finished = True
+        self.close()
+
+    def close(self) -> None:
+        """Let others have the file; what was written so far is kept."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _release(self) -> None:
+        """Close, and take away a partial file that holds nothing."""
+        if self.partial.stat().st_size == 0:
+            self.partial.unlink()
+        self.close()
 
 
 class JsonLines:
@@ -266,6 +319,8 @@ class JsonLines:
         else:
             self._directory = Directory(path, identity, overwrite=overwrite)
             self.finished, self._partial = self._directory.finished, path / f"{file_name}.partial"
+            if not self.finished and (path / file_name).exists():
+                (path / file_name).replace(self._partial)  # stopped between the last line and `_SUCCESS`
         if not self.finished:
             self.recovered = _recover(self._partial)
             self._file = self._partial.open("a", encoding="utf-8")
@@ -299,6 +354,8 @@ class JsonLines:
                 self._file.close()
         if self._directory:
             self._directory.__exit__(kind, error, trace)
+        if self._output:
+            self._output.close()
 
 
 def _recover(partial: Path) -> list[dict[str, Any]]:

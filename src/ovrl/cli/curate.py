@@ -6,6 +6,7 @@ import typer
 
 from ovrl.cli import options, render
 from ovrl.cli.session import Session, command
+from ovrl.errors import UsageError
 
 EXAMPLES = (
     "ovrl curate -i demo/scores --samples demo/data/pool.parquet -o curated",
@@ -43,6 +44,8 @@ def curate(
 
     settings = session.resolve("curate", CurateSettings, rule=rule, k=k, min_gap=min_gap).value
     source = options.one_input(source, source_option, "-")
+    if source == samples == "-":
+        raise UsageError("samples and scores cannot both be stdin; give -i FILE or --samples FILE")
     described = describe_inputs(samples)
     with Evidences(source) as evidence:
         identity = session.identity("curate", settings, described | {source: evidence.described})

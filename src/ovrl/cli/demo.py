@@ -119,5 +119,7 @@ def _step(session: Session, why: str, line: str) -> None:
     sys.stderr.flush()
     quiet = ["-q"] if session.verbosity == "quiet" else ["-v"] if session.verbosity == "verbose" else []
     code = run([*shlex.split(line), *quiet])
+    if code > 128:
+        raise typer.Exit(code)  # stopped by a signal; what was to be said was said
     if code:
         raise OvrlError(f"the demo stopped at: ovrl {line} (exit code {code})")

@@ -27,8 +27,8 @@ def describe_inputs(*sources: str, model: str | None = None) -> dict[str, dict[s
 def _model_digest(model: str) -> str:
     """Return a digest of names, sizes and both ends of a model's files: a full read takes minutes at 8B."""
     path = Path(model)
-    if not path.exists():
-        if path.is_absolute() or model.startswith(".") or model.count("/") != 1:
+    if not path.is_dir():
+        if path.exists() or path.is_absolute() or model.startswith(".") or model.count("/") != 1:
             raise UsageError(f"model {model!r}: no such directory, and it does not look like a hub id")
         return model
     digest = hashlib.sha256()

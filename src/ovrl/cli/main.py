@@ -1,6 +1,7 @@
 """The command line: one application, one place where errors become exit codes."""
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -66,23 +67,36 @@ def run(arguments: list[str]) -> int:
     except OvrlError as error:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:
-        return _fail(error.format_message().replace("\n", " "), error.exit_code)
+        message = error.format_message()
+        if message.startswith("Usage:"):  # a group without a command: its help is the answer
+            sys.stderr.write(f"{message}\n")
+            return error.exit_code
+        return _fail(message, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("stopped; the state is saved, and the same command goes on from here", 130)
     except _Terminated:
         return _fail("terminated; the state is saved, and the same command goes on from here", 143)
     except BrokenPipeError:
-        # The reader has what it wanted. Python would complain again when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_stdout()  # the reader has what it wanted
         return 0
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
         place = f" ({error.filename})" if error.filename else ""
+        _forget_stdout()
         return _fail(f"{error.strerror}{place}; mend that, and the same command goes on from here", 1)
 
 
+def _forget_stdout() -> None:
+    """Send what is still in the buffer nowhere: Python would flush it at exit, and complain again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _fail(message: str, code: int) -> int:
+    message = " ".join(message.splitlines())
     sys.stderr.write(f"ovrl: error: {message}\n" if code < 128 else f"ovrl: {message}\n")
     return code
 
@@ -97,6 +111,9 @@ def main() -> None:
         del number, frame
         raise _Terminated
 
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):  # records are UTF-8, whatever the locale says
+            stream.reconfigure(encoding="utf-8", errors="replace" if stream is sys.stdin else "strict")
     signal.signal(signal.SIGTERM, terminate)
     sys.exit(run(sys.argv[1:]))
 

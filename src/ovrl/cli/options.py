@@ -20,6 +20,16 @@ Shard = Annotated[
     str | None,
     typer.Option(metavar="I/N", help="Read every N-th record, from record I on."),
 ]
+
+
+def _checked_allowance(text: str) -> str:
+    """Refuse a bad --fail-on before the work, not after it."""
+    from ovrl.rejects import check_allowance
+
+    check_allowance(0, 0, text, "")
+    return text
+
+
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start again instead of resuming.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and count, write nothing.")]
 RejectsFile = Annotated[
@@ -31,6 +41,7 @@ FailOn = Annotated[
     typer.Option(
         "--fail-on",
         metavar="N|P%",
+        callback=_checked_allowance,
         help="Most bad records to accept; more end in exit code 3.",
     ),
 ]

@@ -94,4 +94,5 @@ def rollout(
             )
         made.close()
     render.summary(session, "rollout", {**counts, "output": output}, records_on_stdout=output == "-")
-    check_allowance(bad.count, counts["samples"] + bad.count, fail_on, str(options.rejects_file(rejects, output)))
+    where = options.rejects_file(rejects, output) or "the warnings above"
+    check_allowance(bad.count, counts["samples"] + bad.count, fail_on, str(where))

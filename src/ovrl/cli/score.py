@@ -63,9 +63,10 @@ def score(
         if lines.finished:
             render.summary(session, "score", {"output": output, "note": "already complete"})
             return
+        name = "stdin" if path == "-" else path
         bad = Rejects(options.rejects_file(rejects, output))
         with open_text(path) as stream, render.progress(session, "score", inputs[path]["rows"]) as advance:
-            counts = score_lines(selection(read_jsonl(stream, path)), lines, bad, settings, name=path, on_done=advance)
+            counts = score_lines(selection(read_jsonl(stream, name)), lines, bad, settings, name=name, on_done=advance)
     render.summary(session, "score", {**counts, "output": output}, records_on_stdout=output == "-")
     check_allowance(
         bad.count + counts.get("unscored", 0),

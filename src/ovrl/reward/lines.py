@@ -45,7 +45,7 @@ def parse(record: Any, number: int) -> Iterator[Line]:
     if not isinstance(several, list):
         raise RecordError("completions", "a list of strings is expected")
     rest = {name: value for name, value in record.items() if name != "completions"}
-    sample_id = record.get("sample_id") or record.get("id") or str(number)
+    sample_id = str(record.get("sample_id") or record.get("id") or number)
     for k, completion in enumerate(several):
         text = _text(completion, f"completions.{k}")
         own = {"id": f"{sample_id}#{k}", "sample_id": sample_id, "k": k, "completion": text}

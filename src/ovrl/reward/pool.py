@@ -88,7 +88,12 @@ class ScorePool:
             self._settings.mode,
             *rule,
         ]
-        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C is for us: a worker that is still importing would answer with a traceback
+        )
         theirs.close()
         return _Worker(process, Connection(ours.detach()))
 

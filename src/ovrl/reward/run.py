@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from ovrl.errors import RecordError
+from ovrl.errors import RecordError, UsageError
 from ovrl.records import ANSWER_TYPES, UNSCORED
 from ovrl.rejects import Rejects
 from ovrl.reward.lines import Line, parse
@@ -45,7 +45,10 @@ def score_lines(
     asked: list[Line] = []
 
     def questions() -> Iterator[Any]:
-        for line in islice(_readable(lines, rejects, name, counts), len(output.recovered), None):
+        readable = _readable(lines, rejects, name, counts)
+        for record, line in zip(output.recovered, islice(readable, len(output.recovered)), strict=False):
+            _compare(record, line, name)
+        for line in readable:
             asked.append(line)
             yield line.question, line.completion
 
@@ -61,6 +64,16 @@ def score_lines(
         log.warning("%d lines have no answer_type, or an unknown one; they were scored as 'any'", unknown)
     output.finish(counts)
     return dict(counts)
+
+
+def _compare(record: Any, line: Line, name: str) -> None:
+    """Raise when a recovered score is of another line: a pipe may give other lines the second time."""
+    (earlier,) = parse(record, 0)
+    if (earlier.question, earlier.completion) != (line.question, line.completion):
+        raise UsageError(
+            f"{name} is not what the output was begun with (id {record.get('id')}); "
+            "give --overwrite to start again, or choose another output"
+        )
 
 
 def scored(record: Any, timed: Timed, mode: str) -> dict[str, Any]:

@@ -45,20 +45,23 @@ def roll_out(
     done: dict[str, set[int]] = {}
     for record in output.recovered:
         done.setdefault(record["sample_id"], set()).add(record["k"])
-    counts = Counter[str](completions=len(output.recovered), recovered=len(output.recovered))
+    counts = Counter[str](recovered=len(output.recovered))
+    for record in output.recovered:
+        _count(counts, record["completion_tokens"], record["finish_reason"])
     questions: dict[str, Sample] = {}
 
     def requests() -> Iterator[Request]:
         for sample in _asked(samples, settings):
-            counts["samples"] += 1
             missing = [k for k in range(settings.n) if k not in done.get(sample.id, ())]
             if not missing:
+                counts["samples"] += 1
                 continue
             try:
                 built = prompt.build(sample, max_pixels=settings.max_pixels)
             except RecordError as error:
                 rejects.add(error, record_id=sample.id)
                 continue
+            counts["samples"] += 1
             questions[sample.id] = sample
             yield Request(
                 id=sample.id,
@@ -71,13 +74,17 @@ def roll_out(
         sample = questions[generation.request_id]
         completion = _completion(sample, generation, settings, model, seed)
         output.write(codec.encode_completion(completion, with_tokens=settings.with_tokens))
-        counts["completions"] += 1
-        counts["completion_tokens"] += len(generation.token_ids)
-        counts["truncated"] += generation.finish_reason == "length"
+        _count(counts, len(generation.token_ids), generation.finish_reason)
         on_done(1)
     counts["rejected"] = rejects.count
     output.finish(counts)
     return dict(counts)
+
+
+def _count(counts: Counter[str], tokens: int, finish_reason: str) -> None:
+    counts["completions"] += 1
+    counts["completion_tokens"] += tokens
+    counts["truncated"] += finish_reason == "length"
 
 
 def _asked(samples: Iterable[Sample], settings: RolloutSettings) -> Iterator[Sample]:

@@ -103,8 +103,8 @@ def answer_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, int]:
 def plan(count: int, *, steps: int, batch_size: int, seed: int) -> list[list[int]]:
     """Return for each step the indices of its samples: one shuffled epoch over `count` after the other.
 
-    Batches of neighbors in length would need less padding, but a batch then holds one kind of task: at equal
-    cost the loss of the tiny model ended a third higher.
+    Not bucketed by length: batches of neighbors in length need less padding, but each then holds one kind of
+    task. In one run of 400 steps each, the tiny model's pass@1 was 0.10 with buckets and 0.12 without.
     """
     rng = random.Random(seed)
     order: list[int] = []

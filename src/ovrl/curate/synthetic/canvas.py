@@ -54,8 +54,7 @@ class Thing:
 def blank() -> Image.Image:
     """Return an empty canvas: paper that is tinted towards the right and the bottom.
 
-    Two linear tints tell where a patch lies. A vision tower with relative positions alone would need
-    far longer than a demo lasts to find that out.
+    The two linear tints tell where a patch lies; the positions of the vision tower are only relative.
     """
     return _paper().copy()
 

@@ -1,7 +1,6 @@
 """Inventory: say what lies in each of the sixteen cells. Only the primer asks it.
 
-Every cell of the picture has its own word in the answer, so one such sample teaches a vision tower as much as
-a dozen counts do.
+Every cell of the picture has its own words in the answer, so that each gives the vision tower a gradient.
 """
 
 import random
