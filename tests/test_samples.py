@@ -126,10 +126,10 @@ def test_limit_and_shard_choose_a_part(limit: int | None, shard: str | None, wan
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_shards_share_the_input_out(count: int):
     parts = [list(Selection.parse(None, f"{i}/{count}")(range(11))) for i in range(count)]
-    assert sorted(sum(parts, [])) == list(range(11))
+    assert sorted(number for part in parts for number in part) == list(range(11))
 
 
 @pytest.mark.parametrize(("limit", "shard"), [(-1, None), (None, "3/3"), (None, "x"), (None, "1"), (None, "-1/2")])
 def test_a_part_that_cannot_be_is_refused(limit: int | None, shard: str | None):
-    with pytest.raises(UsageError, match="--limit|--shard"):
+    with pytest.raises(UsageError, match=r"--limit|--shard"):
         Selection.parse(limit, shard)

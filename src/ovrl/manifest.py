@@ -1,5 +1,6 @@
 """What an output was made from: command, settings, inputs, versions, counts, times."""
 
+import hashlib
 import json
 import os
 import platform
@@ -16,6 +17,9 @@ from typing import Any
 from ovrl import __version__
 from ovrl.errors import UsageError
 
+MANIFEST = "manifest.json"
+"""Its name inside a directory; beside a file it follows that name."""
+
 SCHEMA = "ovrl.manifest/1"
 _PACKAGES = ("torch", "transformers", "accelerate", "deepspeed", "sglang", "math-verify", "pillow", "pyarrow")
 
@@ -28,12 +32,53 @@ class Identity:
     settings: Mapping[str, Any]
     """Resolved settings that change the result; those that only change speed are left out."""
     inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
-    """Path -> {"sha256", "rows"}, as `store.describe` gives it."""
+    """Path -> {"sha256", "rows"}, as `describe` gives it."""
     seed: int
     limited: bool = False
     """Whether --limit or --shard left part of the input out."""
     machine: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Settings that only change speed; recorded, and free to change on resume."""
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return {"sha256", "rows"} of a file, or of all data files below a directory, names included.
+
+    Rows are counted in JSON lines and parquet, and None elsewhere.
+
+    Raises:
+        UsageError: the path does not exist.
+    """
+    if not path.exists():
+        raise UsageError(f"{path} does not exist")
+    if not (path.is_dir() or path.is_file()):
+        return {"sha256": None, "rows": None}  # a pipe, such as <(command): reading it here would use it up
+    if not path.is_dir():
+        with path.open("rb") as stream:
+            return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest(), "rows": _rows(path)}
+    digest, rows = hashlib.sha256(), None
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        if file.name.startswith((".", "_")) or file.name == MANIFEST:
+            continue
+        digest.update(str(file.relative_to(path)).encode())
+        one = describe(file)
+        digest.update(one["sha256"].encode())
+        if one["rows"] is not None:
+            rows = (rows or 0) + one["rows"]
+    return {"sha256": digest.hexdigest(), "rows": rows}
+
+
+def _rows(path: Path) -> int | None:
+    if path.suffix == ".jsonl":
+        with path.open("rb") as stream:
+            return sum(1 for line in stream if line.strip())
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq  # slow to import, and most commands read no parquet
+
+        try:
+            return int(pq.read_metadata(path).num_rows)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path} is not a parquet file that can be read: {error}") from error
+    return None
 
 
 def begin(identity: Identity, earlier: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -10,7 +10,6 @@ is done; a command with other settings or other inputs is refused.
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import math
 import os
@@ -23,10 +22,9 @@ from typing import Any, Self, TextIO
 
 from ovrl import manifest
 from ovrl.errors import RecordError, UsageError
-from ovrl.manifest import Identity
+from ovrl.manifest import MANIFEST, Identity, describe
 
 SUCCESS = "_SUCCESS"
-MANIFEST = "manifest.json"
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -56,47 +54,6 @@ def write_json(path: Path, value: Any) -> None:
 def dumps(record: Mapping[str, Any]) -> str:
     """Return the record on one line; NaN and infinity, which JSON has not, are refused."""
     return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
-
-
-def describe(path: Path) -> dict[str, Any]:
-    """Return {"sha256", "rows"} of a file, or of all data files below a directory, names included.
-
-    Rows are counted in JSON lines and parquet, and None elsewhere.
-
-    Raises:
-        UsageError: the path does not exist.
-    """
-    if not path.exists():
-        raise UsageError(f"{path} does not exist")
-    if not (path.is_dir() or path.is_file()):
-        return {"sha256": None, "rows": None}  # a pipe, such as <(command): reading it here would use it up
-    if not path.is_dir():
-        with path.open("rb") as stream:
-            return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest(), "rows": _rows(path)}
-    digest, rows = hashlib.sha256(), None
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        if file.name.startswith((".", "_")) or file.name == MANIFEST:
-            continue
-        digest.update(str(file.relative_to(path)).encode())
-        one = describe(file)
-        digest.update(one["sha256"].encode())
-        if one["rows"] is not None:
-            rows = (rows or 0) + one["rows"]
-    return {"sha256": digest.hexdigest(), "rows": rows}
-
-
-def _rows(path: Path) -> int | None:
-    if path.suffix == ".jsonl":
-        with path.open("rb") as stream:
-            return sum(1 for line in stream if line.strip())
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as pq  # slow to import, and most commands read no parquet
-
-        try:
-            return int(pq.read_metadata(path).num_rows)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{path} is not a parquet file that can be read: {error}") from error
-    return None
 
 
 def read_jsonl(stream: TextIO, name: str) -> Iterator[tuple[int, Any | RecordError]]:
@@ -178,6 +135,7 @@ class Directory:
             raise
         self.finished = (path / SUCCESS).exists()
         self._manifest = manifest.begin(identity, earlier)
+        self.counts: dict[str, Any] = earlier["counts"] if earlier else {}
         if self.finished:
             (path / SUCCESS).touch()  # so that Make sees it as new as its inputs
         else:
@@ -205,6 +163,7 @@ class Directory:
         """Write the final manifest, with a digest of each output, and then `_SUCCESS`."""
         described = {name: describe(self.path / name) for name in outputs}
         manifest.end(self._manifest, counts, described)
+        self.counts = self._manifest["counts"]
         write_json(self.path / MANIFEST, self._manifest)
         write_atomic(self.path / SUCCESS, "")
         self.finished = True
@@ -245,6 +204,7 @@ class OutputFile:
             raise
         self.finished = path.exists()
         self._manifest = manifest.begin(identity, earlier)
+        self.counts: dict[str, Any] = earlier["counts"] if earlier else {}
         if self.finished:
             path.touch()  # so that Make sees it as new as its inputs
             self._release()
@@ -309,6 +269,8 @@ class JsonLines:
         self.finished = False
         self.recovered: list[dict[str, Any]] = []
         """Complete lines of an earlier, interrupted run."""
+        self.counts: dict[str, Any] = {}
+        """What the run that finished the output counted."""
         self._file: TextIO = sys.stdout
         if target == "-":
             return
@@ -316,9 +278,11 @@ class JsonLines:
         if path.suffix in (".jsonl", ".json"):
             self._output = OutputFile(path, identity, overwrite=overwrite)
             self.finished, self._partial = self._output.finished, self._output.partial
+            self.counts = self._output.counts
         else:
             self._directory = Directory(path, identity, overwrite=overwrite)
             self.finished, self._partial = self._directory.finished, path / f"{file_name}.partial"
+            self.counts = self._directory.counts
             if not self.finished and (path / file_name).exists():
                 (path / file_name).replace(self._partial)  # stopped between the last line and `_SUCCESS`
         if not self.finished:
@@ -367,7 +331,7 @@ def _recover(partial: Path) -> list[dict[str, Any]]:
         for line in file:
             try:
                 record = json.loads(line) if line.endswith(b"\n") else None
-            except json.JSONDecodeError:
+            except ValueError:  # no JSON, or no UTF-8
                 record = None
             if record is None:
                 break

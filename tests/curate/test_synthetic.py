@@ -32,11 +32,11 @@ def test_the_same_seed_gives_the_same_samples_and_a_longer_run_begins_with_them(
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(ValueError, match="known: primer, warmup"):
+    with pytest.raises(ValueError, match="known: warmup, doubt"):
         next(generate("test", 1, seed=0))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("split", ["warmup", "pool", "heldout"])
+@pytest.mark.parametrize("split", ["warmup", "doubt", "pool", "heldout"])
 def test_categories_take_turns_and_both_modes_are_asked(drawn: dict[Split, list[Sample]], split: Split):
     sources = Counter(sample.question.source for sample in drawn[split])
     assert sources == {f"synthetic/{name}": COUNT // len(CATEGORIES) for name in CATEGORIES}
@@ -84,7 +84,7 @@ def test_each_sample_has_one_mark_and_one_image_of_the_stated_size(drawn: dict[S
 
 def test_only_warmup_samples_carry_a_rationale(drawn: dict[Split, list[Sample]]):
     assert all(sample.question.meta["thinking"] for sample in drawn["warmup"])
-    for split in ("primer", "pool", "heldout"):
+    for split in ("pool", "heldout"):
         assert all(set(sample.question.meta) == {"difficulty"} for sample in drawn[split])
 
 

@@ -56,25 +56,17 @@ def curate(
                 {"samples": described[samples]["rows"], "scores": evidence.described["rows"]},
             )
             return
+        rejected = options.rejects_file(rejects, str(output))
         with Directory(output, identity, overwrite=overwrite) as directory:
-            if directory.finished:
-                render.summary(session, "curate", {"output": str(output), "note": "already complete"})
-                return
-            bad = Rejects(options.rejects_file(rejects, str(output)))
-            result = run_curation(
-                lambda: read_samples(samples, bad),
-                evidence.read(bad),
-                directory,
-                settings,
-                rejects=bad,
-                seed=session.seed,
-            )
+            already = options.already(directory.finished)
+            if not directory.finished:
+                bad = Rejects(rejected)
+                run_curation(
+                    read_samples(samples, bad), evidence.read(bad), directory, settings, rejects=bad, seed=session.seed
+                )
+            counts = directory.counts
     for line in (output / "summary.md").read_text().splitlines() if session.verbosity != "quiet" else ():
         render.note(session, line)
-    counts = result.overall
-    render.summary(
-        session,
-        "curate",
-        {"samples": counts.samples, "kept": counts.kept, "rejected": bad.count, "output": str(output)},
-    )
-    check_allowance(bad.count, counts.samples + bad.count, fail_on, str(output / "rejects.jsonl"))
+    shown = {name: counts[name] for name in ("samples", "kept", "rejected")}
+    render.summary(session, "curate", {**shown, "output": str(output)} | already)
+    check_allowance(counts["rejected"], counts["samples"] + counts["rejected"], fail_on, str(rejected))

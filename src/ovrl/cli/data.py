@@ -21,7 +21,7 @@ def synth(
     session: Session,
     *,
     split: Annotated[
-        Literal["warmup", "pool", "heldout"],
+        Literal["warmup", "doubt", "pool", "heldout"],
         typer.Option(help="Splits never share a picture with its problem."),
     ] = "pool",
     n: Annotated[int, typer.Option("-n", help="Samples.")] = 256,

@@ -25,6 +25,8 @@ class Size:
 
     warmup: int
     warmup_steps: int
+    doubt: int
+    doubt_steps: int
     pool: int
     n: int
     heldout: int
@@ -32,8 +34,10 @@ class Size:
     steps: int
 
 
-FULL = Size(warmup=6000, warmup_steps=1000, pool=768, n=16, heldout=400, eval_n=8, steps=60)
-QUICK = Size(warmup=3000, warmup_steps=300, pool=256, n=8, heldout=128, eval_n=8, steps=15)
+FULL = Size(
+    warmup=12000, warmup_steps=1500, doubt=1600, doubt_steps=100, pool=1024, n=8, heldout=400, eval_n=4, steps=80
+)
+QUICK = Size(warmup=3200, warmup_steps=400, doubt=480, doubt_steps=30, pool=320, n=8, heldout=160, eval_n=4, steps=15)
 
 
 @command
@@ -91,7 +95,16 @@ def plan(root: Path, size: Size, seed: int) -> list[tuple[str, str]]:
         (
             "A tiny vision-language model, made here, learns the form of the answers.",
             f"warmup -i {root}/data/warmup.parquet --model tiny --steps {size.warmup_steps} --cache "
-            f"-o {root}/base --seed {_BASE_SEED}",
+            f"-o {root}/taught --seed {_BASE_SEED}",
+        ),
+        (
+            "Half of the answers in these pictures are wrong ...",
+            f"data synth --split doubt -n {size.doubt} -o {root}/data/doubt.parquet --seed {_BASE_SEED}",
+        ),
+        (
+            "... so that it learns to be unsure: from now on it knows more than it says, as large models do.",
+            f"warmup -i {root}/data/doubt.parquet --model {root}/taught --steps {size.doubt_steps} --lr 5e-4 "
+            f"--cache -o {root}/base --seed {_BASE_SEED}",
         ),
         *evaluate(f"{root}/base", "base"),
         (

@@ -14,7 +14,7 @@ from ovrl.cli import config as config_commands
 from ovrl.cli import curate as curate_command
 from ovrl.cli import data as data_commands
 from ovrl.cli import demo, doctor, evaluate, report, rollout, score, train, warmup
-from ovrl.cli.session import epilog
+from ovrl.cli.session import Interrupted, ReaderGoneError, epilog
 from ovrl.errors import OvrlError
 
 app = typer.Typer(
@@ -72,15 +72,15 @@ def run(arguments: list[str]) -> int:
             sys.stderr.write(f"{message}\n")
             return error.exit_code
         return _fail(message, error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
+    except (Interrupted, KeyboardInterrupt, typer.Abort):
         return _fail("stopped; the state is saved, and the same command goes on from here", 130)
     except _Terminated:
         return _fail("terminated; the state is saved, and the same command goes on from here", 143)
-    except BrokenPipeError:
-        _forget_stdout()  # the reader has what it wanted
+    except ReaderGoneError:
+        _forget_stdout()
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
             raise
         place = f" ({error.filename})" if error.filename else ""
         _forget_stdout()

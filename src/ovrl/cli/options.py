@@ -47,6 +47,11 @@ FailOn = Annotated[
 ]
 
 
+def already(finished: bool) -> dict[str, str]:
+    """Return what a summary adds when an earlier run had done everything."""
+    return {"note": "already complete"} if finished else {}
+
+
 def one_input(argument: str | None, option: str | None, default: str | None = None) -> str:
     """Return the input that was given as an argument or with -i.
 

@@ -1,11 +1,18 @@
 """`ovrl rollout`: samples in, completions out."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ovrl.cli import options, render
 from ovrl.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from ovrl.records import Sample
+    from ovrl.rejects import Rejects
+    from ovrl.rollout.settings import RolloutSettings
+    from ovrl.store import JsonLines
 
 EXAMPLES = (
     "ovrl rollout demo/data/pool.parquet --model demo/base -n 4 --limit 8 -o completions.jsonl",
@@ -70,29 +77,38 @@ def rollout(
     from ovrl.rollout import prompt
 
     identity = session.identity("rollout", settings, inputs, selection, prompts=prompt.digest())
+    rejected = options.rejects_file(rejects, output)
     with JsonLines(output, "completions.jsonl", identity, overwrite=overwrite) as lines:
+        already = options.already(lines.finished)
         if lines.finished:
-            render.summary(session, "rollout", {"output": output, "note": "already complete"})
-            return
-        from ovrl.plugins import resolve
-        from ovrl.rollout.run import roll_out
-        from ovrl.rollout.table import ENGINES
+            counts = lines.counts
+        else:
+            total = selection.count(inputs[source]["rows"]) if inputs[source]["rows"] else None
+            bad = Rejects(rejected)
+            samples = read_samples(source, bad, selection)
+            counts = _sample(session, samples, lines, bad, settings, model=model, total=total)
+    render.summary(session, "rollout", {**counts, "output": output} | already, records_on_stdout=output == "-")
+    where = str(rejected or "the warnings above")
+    check_allowance(counts["rejected"], counts["samples"] + counts["rejected"], fail_on, where)
 
-        bad = Rejects(options.rejects_file(rejects, output))
-        made = resolve(settings.engine.engine, ENGINES, "engine")(model, settings.engine)
-        total = inputs[source]["rows"]
-        with render.progress(session, "rollout", total and selection.count(total) * settings.n) as advance:
-            counts = roll_out(
-                read_samples(source, bad, selection),
-                made,
-                lines,
-                bad,
-                settings,
-                model=model,
-                seed=session.seed,
-                on_done=advance,
-            )
-        made.close()
-    render.summary(session, "rollout", {**counts, "output": output}, records_on_stdout=output == "-")
-    where = options.rejects_file(rejects, output) or "the warnings above"
-    check_allowance(bad.count, counts["samples"] + bad.count, fail_on, str(where))
+
+def _sample(
+    session: Session,
+    samples: "Iterable[Sample]",
+    lines: "JsonLines",
+    bad: "Rejects",
+    settings: "RolloutSettings",
+    *,
+    model: str,
+    total: int | None,
+) -> dict[str, int]:
+    """Make the completions and return the counts."""
+    from ovrl.plugins import resolve
+    from ovrl.rollout.run import roll_out
+    from ovrl.rollout.table import ENGINES
+
+    engine = resolve(settings.engine.engine, ENGINES, "engine")(model, settings.engine)
+    with render.progress(session, "rollout", total and total * settings.n) as advance:
+        counts = roll_out(samples, engine, lines, bad, settings, model=model, seed=session.seed, on_done=advance)
+    engine.close()
+    return counts

@@ -59,21 +59,21 @@ def score(
         render.summary(session, "score (dry run)", {"lines": count})
         return
     identity = session.identity("score", settings, inputs, selection)
+    rejected = options.rejects_file(rejects, output)
     with JsonLines(output, "scores.jsonl", identity, overwrite=overwrite) as lines:
+        already = options.already(lines.finished)
         if lines.finished:
-            render.summary(session, "score", {"output": output, "note": "already complete"})
-            return
-        name = "stdin" if path == "-" else path
-        bad = Rejects(options.rejects_file(rejects, output))
-        with open_text(path) as stream, render.progress(session, "score", inputs[path]["rows"]) as advance:
-            counts = score_lines(selection(read_jsonl(stream, name)), lines, bad, settings, name=name, on_done=advance)
-    render.summary(session, "score", {**counts, "output": output}, records_on_stdout=output == "-")
-    check_allowance(
-        bad.count + counts.get("unscored", 0),
-        counts["lines"] + bad.count,
-        fail_on,
-        f"{output} and {options.rejects_file(rejects, output)}" if output != "-" else "the lines above",
-    )
+            counts = lines.counts
+        else:
+            name = "stdin" if path == "-" else path
+            bad = Rejects(rejected)
+            with open_text(path) as stream, render.progress(session, "score", inputs[path]["rows"]) as advance:
+                read = selection(read_jsonl(stream, name))
+                counts = score_lines(read, lines, bad, settings, name=name, on_done=advance)
+    render.summary(session, "score", {**counts, "output": output} | already, records_on_stdout=output == "-")
+    failed = counts["rejected"] + counts.get("unscored", 0)
+    where = f"{output} and {rejected}" if rejected else "the lines above"
+    check_allowance(failed, counts["lines"] + counts["rejected"], fail_on, where)
 
 
 def lines_file(source: str, name: str) -> str:

@@ -28,6 +28,14 @@ DEFAULT_SEED = 42
 S = TypeVar("S", bound="Settings")
 
 
+class Interrupted(BaseException):
+    """Ctrl-C. Under its own name, typer would end the process without a word."""
+
+
+class ReaderGoneError(Exception):
+    """The reader of stdout has what it wanted. Typer would make an exit code of 1 of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """One invocation of the command line."""
@@ -124,8 +132,13 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     own = {name: p for name, p in inspect.signature(function).parameters.items() if name != "session"}
 
     def run(**values: Any) -> None:
-        session = _open(**{name: values.pop(name) for name in shared})
-        function(session, **values)
+        try:
+            session = _open(**{name: values.pop(name) for name in shared})
+            function(session, **values)
+        except KeyboardInterrupt as error:
+            raise Interrupted from error
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
 
     parameters = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own.values(), *shared.values())

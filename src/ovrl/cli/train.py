@@ -54,19 +54,20 @@ def train(
         render.summary(session, "train (dry run)", {"samples": count, "rejected": bad.count, "steps": settings.steps})
         return
     identity = session.identity("train", settings, inputs, selection, stage=stage)
+    rejected = options.rejects_file(rejects, str(output))
     with Directory(output, identity, overwrite=overwrite) as run:
-        if run.finished:
-            render.summary(session, "train", {"output": str(output), "note": "already complete"})
-            return
-        bad = Rejects(options.rejects_file(rejects, str(output)))
-        samples = [
-            sample.with_prompt_type("normal") if stage == 1 else sample
-            for sample in read_samples(source, bad, selection)
-        ]
-        from ovrl.train.launch import launch
+        already = options.already(run.finished)
+        if not run.finished:
+            bad = Rejects(rejected)
+            samples = [
+                sample.with_prompt_type("normal") if stage == 1 else sample
+                for sample in read_samples(source, bad, selection)
+            ]
+            from ovrl.train.launch import launch
 
-        with render.steps(session, f"train stage {stage}", settings.steps) as on_step:
-            counts = launch(samples, model, output, settings, seed=session.seed, on_step=on_step)
-        run.finish(counts | {"rejected": bad.count}, ["config.yaml", "metrics.jsonl", "final"])
-    render.summary(session, f"train stage {stage}", {**counts, "output": str(output)})
-    check_allowance(bad.count, len(samples) + bad.count, fail_on, str(output / "rejects.jsonl"))
+            with render.steps(session, f"train stage {stage}", settings.steps) as on_step:
+                figures = launch(samples, model, output, settings, seed=session.seed, on_step=on_step)
+            run.finish(figures | {"rejected": bad.count}, ["config.yaml", "metrics.jsonl", "final"])
+        counts = run.counts
+    render.summary(session, f"train stage {stage}", {**counts, "output": str(output)} | already)
+    check_allowance(counts["rejected"], counts["samples"] + counts["rejected"], fail_on, str(rejected))

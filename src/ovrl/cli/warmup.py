@@ -1,6 +1,6 @@
 """`ovrl warmup`: a short supervised start for a model that does not know the form of the answers yet."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -55,23 +55,25 @@ def warmup(
         count = sum(1 for _ in read_samples(source, bad, selection))
         render.summary(session, "warmup (dry run)", {"samples": count, "rejected": bad.count})
         return
+    rejected = options.rejects_file(rejects, str(output))
     with Directory(output, identity, overwrite=overwrite) as directory:
-        if directory.finished:
-            render.summary(session, "warmup", {"output": str(output), "note": "already complete"})
-            return
-        kept = ModelCache(identity) if cache else None
-        bad = Rejects(options.rejects_file(rejects, str(output)))
-        if kept is not None and kept.restore(output):
-            counts = {"steps": settings.steps, "from_cache": True}
-        else:
-            samples = list(read_samples(source, bad, selection))
-            from ovrl.train.warmup_launch import launch
+        already = options.already(directory.finished)
+        if not directory.finished:
+            kept = ModelCache(identity) if cache else None
+            bad = Rejects(rejected)
+            if kept is not None and kept.restore(output):
+                counts: dict[str, Any] = {"steps": settings.steps, "from_cache": True}
+            else:
+                samples = list(read_samples(source, bad, selection))
+                from ovrl.train.warmup_launch import launch
 
-            with render.steps(session, "warmup", settings.steps) as on_step:
-                launch(samples, model, output, settings, seed=session.seed, on_step=on_step)
-            counts = {"steps": settings.steps, "samples": len(samples), "rejected": bad.count}
-            if kept is not None:
-                kept.keep(output)
-        directory.finish(counts, ["model.safetensors", "metrics.jsonl"])
-    render.summary(session, "warmup", {**counts, "output": str(output)})
-    check_allowance(bad.count, counts.get("samples", 0) + bad.count, fail_on, str(output / "rejects.jsonl"))
+                with render.steps(session, "warmup", settings.steps) as on_step:
+                    launch(samples, model, output, settings, seed=session.seed, on_step=on_step)
+                counts = {"steps": settings.steps, "samples": len(samples), "rejected": bad.count}
+                if kept is not None:
+                    kept.keep(output)
+            directory.finish(counts, ["model.safetensors", "metrics.jsonl"])
+        counts = directory.counts
+    render.summary(session, "warmup", {**counts, "output": str(output)} | already)
+    failed = counts.get("rejected", 0)
+    check_allowance(failed, counts.get("samples", 0) + failed, fail_on, str(rejected))

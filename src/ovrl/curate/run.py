@@ -65,7 +65,7 @@ def curate(
     store.write_json(output.path / "summary.json", result.encode())
     store.write_atomic(output.path / "summary.md", summary.to_markdown(result))
     _warn(result)
-    output.finish(_counts(result), OUTPUTS)
+    output.finish(_counts(result) | {"rejected": rejects.count}, OUTPUTS)
     return result
 
 

@@ -1,6 +1,6 @@
 """Rollout as a job: samples in, completions out, each exactly once."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 
@@ -10,6 +10,7 @@ from ovrl.records import Completion, Sample, derive_seed
 from ovrl.rejects import Rejects
 from ovrl.rollout import prompt
 from ovrl.rollout.engine import Engine, Generation, Request
+from ovrl.rollout.prompt import Prompt
 from ovrl.rollout.settings import RolloutSettings
 from ovrl.store import JsonLines
 
@@ -42,26 +43,20 @@ def roll_out(
     Raises:
         OvrlError: the engine failed; what it made is kept.
     """
-    done: dict[str, set[int]] = {}
-    for record in output.recovered:
-        done.setdefault(record["sample_id"], set()).add(record["k"])
     counts = Counter[str](recovered=len(output.recovered))
+    done: dict[str, set[int]] = defaultdict(set)
     for record in output.recovered:
+        done[record["sample_id"]].add(record["k"])
         _count(counts, record["completion_tokens"], record["finish_reason"])
     questions: dict[str, Sample] = {}
 
     def requests() -> Iterator[Request]:
         for sample in _asked(samples, settings):
-            missing = [k for k in range(settings.n) if k not in done.get(sample.id, ())]
-            if not missing:
-                counts["samples"] += 1
+            missing = [k for k in range(settings.n) if k not in done[sample.id]]
+            built = _prompt(sample, settings, rejects) if missing else None
+            counts["samples"] += built is not None or not missing
+            if built is None:
                 continue
-            try:
-                built = prompt.build(sample, max_pixels=settings.max_pixels)
-            except RecordError as error:
-                rejects.add(error, record_id=sample.id)
-                continue
-            counts["samples"] += 1
             questions[sample.id] = sample
             yield Request(
                 id=sample.id,
@@ -72,8 +67,8 @@ def roll_out(
 
     for generation in engine.generate(requests()):
         sample = questions[generation.request_id]
-        completion = _completion(sample, generation, settings, model, seed)
-        output.write(codec.encode_completion(completion, with_tokens=settings.with_tokens))
+        made = _completion(sample, generation, settings, model, seed)
+        output.write(codec.encode_completion(made, with_tokens=settings.with_tokens))
         _count(counts, len(generation.token_ids), generation.finish_reason)
         on_done(1)
     counts["rejected"] = rejects.count
@@ -92,6 +87,14 @@ def _asked(samples: Iterable[Sample], settings: RolloutSettings) -> Iterator[Sam
     mode = settings.prompt_type
     for sample in samples:
         yield sample if mode is None else replace(sample, question=replace(sample.question, prompt_type=mode))
+
+
+def _prompt(sample: Sample, settings: RolloutSettings, rejects: Rejects) -> Prompt | None:
+    try:
+        return prompt.build(sample, max_pixels=settings.max_pixels)
+    except RecordError as error:
+        rejects.add(error, record_id=sample.id)
+        return None
 
 
 def _completion(sample: Sample, generation: Generation, settings: RolloutSettings, model: str, seed: int) -> Completion:

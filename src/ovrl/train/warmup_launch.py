@@ -4,12 +4,13 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ovrl.curate import synthetic
 from ovrl.errors import UsageError
 from ovrl.records import Sample
 from ovrl.rollout.policy import Policy
 from ovrl.rollout.tiny import make_tiny
 from ovrl.train.metrics import Metrics
-from ovrl.train.warmup import target, warm_up
+from ovrl.train.warmup import warm_up
 from ovrl.train.warmup_settings import WarmupSettings
 
 
@@ -26,8 +27,8 @@ def launch(
 
     Args:
         samples: with gold answers; `meta["thinking"]` is the rationale of thinking samples.
-        model: directory or hub id, or `tiny`: random weights, and a tokenizer that learns the words of
-            the samples.
+        model: directory or hub id, or `tiny`: random weights, and a tokenizer that knows the words of the
+            synthetic samples; other text is spelled out.
         out: the directory; the caller owns its manifest.
         settings: how long and how fast.
         seed: of the weights of `tiny` and of the order of the samples.
@@ -47,8 +48,7 @@ def launch(
 
     with tempfile.TemporaryDirectory() as folder:
         if model == "tiny":
-            texts = (text for sample in samples for text in (sample.question.problem, target(sample)))
-            make_tiny(Path(folder), seed=seed, texts=texts)
+            make_tiny(Path(folder), seed=seed, texts=synthetic.texts(), phrases=synthetic.PHRASES)
             model = folder
         else:
             Policy.load(model)  # for its clear error; the weights are read again below

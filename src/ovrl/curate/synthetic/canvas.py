@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 SIZE = 96
 """Pixels along one side of every picture."""
@@ -90,6 +90,23 @@ def cells(rng: random.Random, count: int, *, columns: int = SIZE // CELL) -> lis
     chosen = sorted(rng.sample(range(columns * columns), count))
     corners = [(side * (index % columns), side * (index // columns)) for index in chosen]
     return [(left, top, left + side, top + side) for left, top in corners]
+
+
+def filling(cell: Box) -> Box:
+    """Return the box of a shape that fills its cell but for a rim: the same picture in every cell."""
+    left, top, right, bottom = cell
+    return left + 2, top + 2, right - 2, bottom - 2
+
+
+def uneven(rng: random.Random, image: Image.Image) -> Image.Image:
+    """Return the picture on paper of uneven brightness: each cell a little darker or lighter.
+
+    It makes every picture its own without hiding anything.
+    """
+    side = SIZE // CELL
+    shade = Image.frombytes("L", (side, side), bytes(rng.randrange(9) for _ in range(side * side)))
+    shade = shade.resize((SIZE, SIZE), Image.Resampling.NEAREST)
+    return ImageChops.subtract(image, Image.merge("RGB", (shade, shade, shade)))
 
 
 def inside(rng: random.Random, cell: Box, *, least: int, most: int, step: int = 1) -> Box:

@@ -4,7 +4,7 @@ import random
 
 from PIL import Image, ImageDraw
 
-from ovrl.curate.synthetic.canvas import CELL, COLORS, SHAPES, SIZE, Thing, blank, cells, inside, paint
+from ovrl.curate.synthetic.canvas import CELL, COLORS, SHAPES, SIZE, Thing, blank, cells, filling, inside, paint
 from ovrl.curate.synthetic.draft import Draft, Level
 
 
@@ -30,15 +30,15 @@ def draw(rng: random.Random, level: Level) -> Draft:
 
 
 def _scene(rng: random.Random, level: Level) -> list[Thing]:
-    least, most = {"trivial": (1, 3), "easy": (2, 6), "medium": (4, 8)}.get(level, (8, 13))
+    least, most = {"trivial": (1, 3), "easy": (1, 5), "medium": (3, 7)}.get(level, (8, 13))
     shapes, colors = list(SHAPES), list(COLORS)
     if level == "trivial":
         shapes, colors = [rng.choice(shapes)], [rng.choice(colors)]
     elif level != "easy":
         colors = rng.sample(colors, 3)
-    small = 12 if level == "hard" else 16
     places = cells(rng, rng.randint(least, most))
-    return [Thing(rng.choice(shapes), rng.choice(colors), inside(rng, cell, least=small, most=22)) for cell in places]
+    boxes = [inside(rng, cell, least=12, most=22) if level == "hard" else filling(cell) for cell in places]
+    return [Thing(rng.choice(shapes), rng.choice(colors), box) for box in boxes]
 
 
 def _hidden(rng: random.Random) -> Draft:

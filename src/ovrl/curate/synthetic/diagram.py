@@ -14,9 +14,8 @@ def draw(rng: random.Random, level: Level) -> Draft:
         return _chain(rng)
     count = {"trivial": 2, "easy": 3}.get(level, 4)
     bars = rng.sample(list(COLORS), count)
-    gap = 5 if level == "hard" else 12
-    steps = list(range(1, 16 if level == "hard" else 7))
-    heights = [gap * step + rng.randint(0, 3) for step in rng.sample(steps, count)]
+    gap, most = (5, 15) if level == "hard" else (CELL - 2, 4)
+    heights = [gap * step for step in rng.sample(range(1, most + 1), count)]
     image = _bars(bars, heights)
     ranked = sorted(bars, key=lambda bar: -heights[bars.index(bar)])
     thinking = ", ".join(f"{bar} {height}" for bar, height in zip(bars, heights, strict=True))
@@ -24,7 +23,8 @@ def draw(rng: random.Random, level: Level) -> Draft:
         return _choice(rng, image, "Which bar was tallest last year?", bars, rng.choice(bars), "not shown")
     if level == "hard":
         return _choice(rng, image, "Which bar is second tallest?", bars, ranked[1], thinking)
-    return _choice(rng, image, "Which bar is tallest?", bars, ranked[0], thinking)
+    shuffled = level not in ("trivial", "easy")
+    return _choice(rng, image, "Which bar is tallest?", bars, ranked[0], thinking, shuffled=shuffled)
 
 
 def _bars(bars: list[str], heights: list[int]) -> Image.Image:
@@ -56,9 +56,18 @@ def _chain(rng: random.Random) -> Draft:
     return _choice(rng, image, problem, links, order[index + 1], f"order {' '.join(order)}")
 
 
-def _choice(rng: random.Random, image: Image.Image, problem: str, options: list[str], truth: str, why: str) -> Draft:
-    """Return the question with its options listed in random order."""
-    listed = rng.sample(options, len(options))
+def _choice(
+    rng: random.Random,
+    image: Image.Image,
+    problem: str,
+    options: list[str],
+    truth: str,
+    why: str,
+    *,
+    shuffled: bool = True,
+) -> Draft:
+    """Return the question with its options, in the order of the picture or shuffled."""
+    listed = rng.sample(options, len(options)) if shuffled else options
     lines = "".join(f"\n{letter}. {option}" for letter, option in zip("ABCD", listed, strict=False))
     return Draft(
         image=image,

@@ -2,7 +2,7 @@
 
 import random
 
-from ovrl.curate.synthetic.canvas import COLORS, SHAPES, SIZE, Thing, blank, cells, inside, paint
+from ovrl.curate.synthetic.canvas import COLORS, SHAPES, SIZE, Thing, blank, cells, filling, inside, paint
 from ovrl.curate.synthetic.draft import Draft, Level
 
 FORMAT = "[left, top, right, bottom] in pixels"
@@ -27,16 +27,11 @@ def draw(rng: random.Random, level: Level) -> Draft:
 
 def _scene(rng: random.Random, level: Level) -> list[Thing]:
     """Return shapes of which no two have the same name."""
-    count, columns, least, most, step = {
-        "trivial": (1, 2, 40, 48, 4),
-        "easy": (1, 2, 24, 48, 4),
-        "medium": (2, 2, 24, 44, 4),
-        "hard": (5, 4, 14, 22, 1),
-        "impossible": (3, 4, 14, 22, 1),
-    }[level]
+    count, columns = {"trivial": (1, 2), "easy": (1, 4), "medium": (2, 4), "hard": (5, 4), "impossible": (3, 4)}[level]
+    varied = level in ("hard", "impossible")
     names = rng.sample([(shape, color) for shape in SHAPES for color in COLORS], count)
     places = cells(rng, count, columns=columns)
     return [
-        Thing(shape, color, inside(rng, cell, least=least, most=most, step=step))
+        Thing(shape, color, inside(rng, cell, least=14, most=22) if varied else filling(cell))
         for (shape, color), cell in zip(names, places, strict=True)
     ]

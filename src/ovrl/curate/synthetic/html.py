@@ -15,7 +15,7 @@ _NAMES = {"h1": "heading", "p": "text", "button": "button", "li": "item"}
 def draw(rng: random.Random, level: Level) -> Draft:
     """Return the picture of a page and its source."""
     count = {"trivial": 1, "easy": 1, "medium": 2}.get(level, 3)
-    lexicon = WORDS[:6] if level == "trivial" else WORDS
+    lexicon = WORDS[:6] if level in ("trivial", "easy") else WORDS[:12]
     tags = ["h1"] if level == "trivial" else rng.choices(TAGS, k=count)
     lines = [(tag, rng.choice(lexicon)) for tag in tags]
     image = blank()

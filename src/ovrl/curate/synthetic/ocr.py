@@ -11,7 +11,7 @@ WORDS = (
     "pie", "log", "rug", "zip", "yak", "ink", "bee", "ant", "fig", "wax", "gem", "vet",
 )
 # fmt: on
-_CODE = "ACEHKLMNPRTUXY"
+CODE = "ACEHKLMNPRTUXY"
 """Letters of the random codes: those that differ in shape."""
 
 
@@ -26,12 +26,14 @@ def draw(rng: random.Random, level: Level) -> Draft:
     else:
         text = {
             "trivial": lambda: rng.choice(WORDS[:6]),
-            "easy": lambda: rng.choice(WORDS),
-            "medium": lambda: "".join(rng.choices(_CODE, k=2)),
-        }.get(level, lambda: "".join(rng.choices(_CODE, k=4)))()
+            "easy": lambda: rng.choice(WORDS[:12]),
+            "medium": lambda: "".join(rng.choices(CODE, k=2)),
+        }.get(level, lambda: "".join(rng.choices(CODE, k=4)))()
         color = rng.choice(list(COLORS.values()))
-        left = CELL * rng.randint(0, SIZE // CELL - len(text))
-        letters(image, text, row=rng.randrange(SIZE // CELL), color=color, left=left)
+        row, left = 1, 0
+        if level not in ("trivial", "easy"):
+            row, left = rng.randrange(SIZE // CELL), CELL * rng.randint(0, SIZE // CELL - len(text))
+        letters(image, text, row=row, color=color, left=left)
     return Draft(
         image=image,
         problem="Read the text.",

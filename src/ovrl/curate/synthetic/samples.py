@@ -4,6 +4,7 @@ import hashlib
 import io
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal, get_args
 
 from ovrl.curate.synthetic import (
@@ -11,18 +12,21 @@ from ovrl.curate.synthetic import (
     diagram,
     grounding,
     html,
-    inventory,
     ocr,
     spatial,
     stem,
     svg,
 )
+from ovrl.curate.synthetic.canvas import uneven
 from ovrl.curate.synthetic.draft import LEVELS, Category, Draft, Level
 from ovrl.records import IMAGE_MARK, ImageRef, PromptType, Question, Sample, derive_seed
 
-Split = Literal["primer", "warmup", "pool", "heldout"]
-"""`primer` teaches to see (inventories only), `warmup` to answer; training and evaluation take the others."""
+Split = Literal["warmup", "doubt", "pool", "heldout"]
+"""`warmup` teaches to answer and `doubt` to be unsure; training takes the pool, evaluation the held-out part."""
 SPLITS: tuple[Split, ...] = get_args(Split)
+
+WRONG_SHARE = 0.5
+"""Part of the answers of `doubt` that belong to another picture."""
 
 CATEGORIES: dict[str, Category] = {
     "counting": counting.draw,
@@ -36,79 +40,83 @@ CATEGORIES: dict[str, Category] = {
 }
 """Name, which is also the end of `source`, to the function that draws it."""
 
-PRIMER: dict[str, Category] = {"inventory": inventory.draw}
-"""The same for the primer."""
-
 _MIX: dict[Split, tuple[float, ...]] = {
-    "primer": (0.0, 0.4, 0.6, 0.0, 0.0),
     "warmup": (0.25, 0.35, 0.25, 0.15, 0.0),
+    "doubt": (0.25, 0.35, 0.25, 0.15, 0.0),
     "pool": (0.10, 0.30, 0.30, 0.20, 0.10),
     "heldout": (0.10, 0.30, 0.30, 0.20, 0.10),
 }
 """Share of each level. A model that has never seen `impossible` guesses there, as it should."""
 
 _SHARES: dict[Split, range] = {
-    "primer": range(10),
     "warmup": range(5),
+    "doubt": range(5),
     "pool": range(5, 8),
     "heldout": range(8, 10),
 }
-"""Tenths of the space of content digests that belong to each split; this keeps the splits disjoint.
-
-Nobody else asks the question of the primer, so it may have all of them.
-"""
+"""Tenths of the space of scenes that belong to each split: nothing held out is drawn for training."""
 
 
 def generate(split: Split, count: int, seed: int) -> Iterator[Sample]:
     """Yield `count` different samples: the categories in turn, levels at random, half of them `thinking`.
 
-    The primer has one category and no thinking.
-
-    Deterministic, and a longer run begins with the shorter one. No picture with its problem occurs in two
-    splits, whatever their seeds. Only `warmup` samples carry `meta["thinking"]`, a rationale.
+    Deterministic, and a longer run begins with the shorter one. No scene with its problem occurs both in
+    training and held out, whatever the seeds. `warmup` and `doubt` samples carry `meta["thinking"]`, a
+    rationale. Half of the answers of `doubt` are wrong: a model that learned to be right learns there that
+    it may not be, and then knows more than it says, as large models do.
     """
     if split not in _SHARES:
         raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
-    categories = PRIMER if split == "primer" else CATEGORIES
-    names = list(categories)
+    names = list(CATEGORIES)
     seen: set[str] = set()
     for index in range(count):
         name = names[index % len(names)]
-        thinks = split != "primer" and index // len(names) % 2 == 1
-        prompt_type: PromptType = "thinking" if thinks else "normal"
-        draft, level, digest = _draw(split, categories[name], derive_seed(seed, split, index), seen)
+        prompt_type: PromptType = "thinking" if index // len(names) % 2 else "normal"
+        rng = random.Random(derive_seed(seed, split, index))
+        draft, level, digest = _draw(split, CATEGORIES[name], rng, seen)
+        if split == "doubt" and rng.random() < WRONG_SHARE:
+            draft = _misanswer(draft, level, CATEGORIES[name], rng)
         seen.add(digest)
         yield _sample(split, name, draft, level, digest, prompt_type)
 
 
 def texts(count: int = 2000) -> Iterator[str]:
     """Yield problems, answers and rationales, to train a tokenizer on. Random codes are left out."""
-    categories = {**CATEGORIES, **PRIMER}
-    names = list(categories)
+    names = list(CATEGORIES)
     for index in range(count):
         name = names[index % len(names)]
         rng = random.Random(derive_seed(0, "texts", index))
-        draft = categories[name](rng, rng.choice(LEVELS[:2] if name == "ocr" else LEVELS))
+        draft = CATEGORIES[name](rng, rng.choice(LEVELS[:2] if name == "ocr" else LEVELS))
         yield from (draft.problem, draft.answer, draft.thinking)
 
 
-def _draw(split: Split, category: Category, seed: int, seen: set[str]) -> tuple[Draft, Level, str]:
-    """Return the first draft from `seed` whose digest falls to the split and is new."""
-    rng = random.Random(seed)
+def _draw(split: Split, category: Category, rng: random.Random, seen: set[str]) -> tuple[Draft, Level, str]:
+    """Return the first draft whose scene falls to the split and whose picture is new, and its digest."""
     while True:
         level = rng.choices(LEVELS, _MIX[split])[0]
         draft = category(rng, level)
-        hashed = hashlib.sha256(draft.image.tobytes() + draft.problem.encode())
-        digest = hashed.hexdigest()[:16]
-        if int(digest, 16) % 10 in _SHARES[split] and digest not in seen:
+        scene = hashlib.sha256(draft.image.tobytes() + draft.problem.encode()).hexdigest()
+        if int(scene, 16) % 10 not in _SHARES[split]:
+            continue
+        draft = replace(draft, image=uneven(rng, draft.image))
+        digest = hashlib.sha256(draft.image.tobytes() + draft.problem.encode()).hexdigest()[:16]
+        if digest not in seen:
             return draft, level, digest
+
+
+def _misanswer(draft: Draft, level: Level, category: Category, rng: random.Random) -> Draft:
+    """Return the draft with answer and rationale of another one that is answered in the same form."""
+    while True:
+        other = category(rng, level)
+        if other.answer_type == draft.answer_type and other.problem.count("\n") == draft.problem.count("\n"):
+            return replace(draft, answer=other.answer, thinking=other.thinking)
 
 
 def _sample(split: Split, name: str, draft: Draft, level: Level, digest: str, prompt_type: PromptType) -> Sample:
     encoded = io.BytesIO()
     draft.image.save(encoded, "PNG")
     meta = {"difficulty": level}
-    if split == "warmup":
+    if split in ("warmup", "doubt"):
         meta["thinking"] = draft.thinking
     return Sample(
         id=f"{name}-{digest}",

@@ -3,7 +3,7 @@
 import random
 from typing import Literal, get_args
 
-from ovrl.curate.synthetic.canvas import COLORS, SHAPES, Thing, blank, cells, inside, paint
+from ovrl.curate.synthetic.canvas import COLORS, SHAPES, Thing, blank, cells, filling, inside, paint
 from ovrl.curate.synthetic.draft import Draft, Level
 
 Relation = Literal["left", "right", "above", "below"]
@@ -62,7 +62,11 @@ def _scene(rng: random.Random, level: Level) -> list[Thing]:
         names = rng.sample([(shape, color) for shape in SHAPES for color in COLORS], count)
         places = cells(rng, count, columns=columns)
         rng.shuffle(places)
-        boxes = [inside(rng, cell, least=side * 2 // 3, most=side - 2, step=2) for cell in places]
+        varied = level in ("hard", "impossible")
+        boxes = [
+            inside(rng, cell, least=side * 2 // 3, most=side - 2, step=2) if varied else filling(cell)
+            for cell in places
+        ]
         things = [Thing(shape, color, box) for (shape, color), box in zip(names, boxes, strict=True)]
         (x1, y1), (x2, y2) = things[0].center, things[1].center
         if abs(abs(x1 - x2) - abs(y1 - y2)) >= 12:

@@ -15,16 +15,18 @@ def draw(rng: random.Random, level: Level) -> Draft:
         return _rectangle(rng)
     if level == "hard":
         return _triangle(rng) if rng.random() < 0.5 else _sum(rng, rng.randint(10, 60), rng.randint(2, 9))
-    most = {"trivial": 2, "easy": 5}.get(level, 9)
-    return _sum(rng, rng.randint(1, most), rng.randint(1, most), hidden=level == "impossible")
+    most = {"trivial": 2, "easy": 4}.get(level, 9)
+    fixed = level in ("trivial", "easy")
+    return _sum(rng, rng.randint(1, most), rng.randint(1, most), hidden=level == "impossible", fixed=fixed)
 
 
-def _sum(rng: random.Random, first: int, second: int, *, hidden: bool = False) -> Draft:
-    """Return a sum; `hidden` covers its second number."""
+def _sum(rng: random.Random, first: int, second: int, *, hidden: bool = False, fixed: bool = False) -> Draft:
+    """Return a sum; `hidden` covers its second number, `fixed` always writes it in one place."""
     image = blank()
-    row = rng.randrange(SIZE // CELL)
     text = f"{first}+{second}"
-    start = CELL * rng.randint(0, SIZE // CELL - len(text))
+    row, start = 1, 0
+    if not fixed:
+        row, start = rng.randrange(SIZE // CELL), CELL * rng.randint(0, SIZE // CELL - len(text))
     letters(image, text, row=row, color=rng.choice(list(COLORS.values())), left=start)
     if hidden:
         left, top = start + CELL * (len(text) - 1), row * CELL

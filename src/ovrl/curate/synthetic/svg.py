@@ -2,7 +2,7 @@
 
 import random
 
-from ovrl.curate.synthetic.canvas import COLORS, SIZE, Thing, blank, cells, inside, paint
+from ovrl.curate.synthetic.canvas import COLORS, SIZE, Thing, blank, cells, filling, inside, paint
 from ovrl.curate.synthetic.draft import Draft, Level
 
 HEAD = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE} {SIZE}">'
@@ -27,15 +27,17 @@ def draw(rng: random.Random, level: Level) -> Draft:
 
 
 def _scene(rng: random.Random, level: Level) -> list[Thing]:
-    count = {"hard": 2, "impossible": 2}.get(level, 1)
-    columns = {"trivial": 2, "easy": 2, "medium": 4}.get(level, 4)
-    side = SIZE // columns
-    least = side if level == "trivial" else side // 3 * 2
-    step = {"trivial": 4, "easy": 4}.get(level, 2)
+    count = {"trivial": 1, "easy": 1}.get(level, 2)
+    columns = 2 if level == "trivial" else 4
+    varied = level in ("hard", "impossible")
     places = cells(rng, count, columns=columns)
     shapes, colors = ("circle", "square"), list(COLORS)
     return [
-        Thing(rng.choice(shapes), rng.choice(colors), inside(rng, cell, least=least, most=side, step=step))
+        Thing(
+            rng.choice(shapes),
+            rng.choice(colors),
+            inside(rng, cell, least=16, most=24, step=2) if varied else filling(cell),
+        )
         for cell in places
     ]
 
