@@ -51,6 +51,7 @@ def palette() -> Image.Image:
         (encoded(grey16(257 * 60)), (60, 60, 60)),
         (encoded(grey16(257 * 60, "I;16B"), "TIFF"), (60, 60, 60)),
     ],
+    ids=lambda value: "" if isinstance(value, bytes) else str(value),
 )
 def test_every_mode_becomes_rgb_over_white(data: bytes, want: tuple[int, int, int]):
     image = load(data)
@@ -101,6 +102,7 @@ def bomb(width: int, height: int) -> bytes:
         (bomb(60_000, 60_000), "not an image that can be opened"),
         (bomb(12_000, 10_000), "not an image that can be opened"),
     ],
+    ids=["empty", "svg", "half a JPEG", "half a PNG", "bomb", "small bomb"],
 )
 def test_a_bad_image_is_a_record_error(data: bytes, reason: str):
     with pytest.raises(RecordError, match=reason) as caught:

@@ -305,7 +305,7 @@ class JsonLines:
             final = self._partial.with_suffix("")
             self._partial.replace(final)
             self._directory.finish(counts, [final.name])
-        self.finished = True
+        self.finished, self.counts = True, dict(counts)
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,8 @@ from typing import Any
 
 from ovrl import store
 from ovrl.errors import UsageError
+from ovrl.rejects import Rejects
+from ovrl.samples import Selection, read_samples
 
 _EDGE = 1 << 20  # bytes read at each end of a weight file: training changes every tensor
 
@@ -22,6 +24,13 @@ def describe_inputs(*sources: str, model: str | None = None) -> dict[str, dict[s
     if model is not None:
         described[model] = {"sha256": _model_digest(model), "rows": None}
     return described
+
+
+def count_samples(source: str, selection: Selection) -> dict[str, int]:
+    """Return what a dry run says of a samples file; bad records are warnings."""
+    bad = Rejects(None)
+    count = sum(1 for _ in read_samples(source, bad, selection))
+    return {"samples": count, "rejected": bad.count}
 
 
 def _model_digest(model: str) -> str:

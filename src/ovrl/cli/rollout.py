@@ -46,8 +46,9 @@ def rollout(
     dry_run: options.DryRun = False,
 ) -> None:
     """Sample completions of every prompt. Resumable: the same command goes on where it stopped."""
-    from ovrl.cli.inputs import describe_inputs
+    from ovrl.cli.inputs import count_samples, describe_inputs
     from ovrl.rejects import Rejects, check_allowance
+    from ovrl.rollout import prompt
     from ovrl.rollout.settings import RolloutSettings
     from ovrl.samples import Selection, read_samples
     from ovrl.store import JsonLines
@@ -66,27 +67,18 @@ def rollout(
     selection = Selection.parse(limit, shard)
     inputs = describe_inputs(source, model=None if settings.engine.engine == "fake" else model)
     if dry_run:
-        quiet = Rejects(None)
-        count = sum(1 for _ in read_samples(source, quiet, selection))
-        render.summary(
-            session,
-            "rollout (dry run)",
-            {"samples": count, "completions": count * settings.n, "rejected": quiet.count},
-        )
+        found = count_samples(source, selection)
+        render.summary(session, "rollout (dry run)", found | {"completions": found["samples"] * settings.n})
         return
-    from ovrl.rollout import prompt
-
     identity = session.identity("rollout", settings, inputs, selection, prompts=prompt.digest())
     rejected = options.rejects_file(rejects, output)
     with JsonLines(output, "completions.jsonl", identity, overwrite=overwrite) as lines:
         already = options.already(lines.finished)
-        if lines.finished:
-            counts = lines.counts
-        else:
+        if not lines.finished:
             total = selection.count(inputs[source]["rows"]) if inputs[source]["rows"] else None
             bad = Rejects(rejected)
-            samples = read_samples(source, bad, selection)
-            counts = _sample(session, samples, lines, bad, settings, model=model, total=total)
+            _sample(session, read_samples(source, bad, selection), lines, bad, settings, model=model, total=total)
+        counts = lines.counts
     render.summary(session, "rollout", {**counts, "output": output} | already, records_on_stdout=output == "-")
     where = str(rejected or "the warnings above")
     check_allowance(counts["rejected"], counts["samples"] + counts["rejected"], fail_on, where)
@@ -101,14 +93,13 @@ def _sample(
     *,
     model: str,
     total: int | None,
-) -> dict[str, int]:
-    """Make the completions and return the counts."""
+) -> None:
+    """Make the completions."""
     from ovrl.plugins import resolve
     from ovrl.rollout.run import roll_out
     from ovrl.rollout.table import ENGINES
 
     engine = resolve(settings.engine.engine, ENGINES, "engine")(model, settings.engine)
     with render.progress(session, "rollout", total and total * settings.n) as advance:
-        counts = roll_out(samples, engine, lines, bad, settings, model=model, seed=session.seed, on_done=advance)
+        roll_out(samples, engine, lines, bad, settings, model=model, seed=session.seed, on_done=advance)
     engine.close()
-    return counts

@@ -62,14 +62,13 @@ def score(
     rejected = options.rejects_file(rejects, output)
     with JsonLines(output, "scores.jsonl", identity, overwrite=overwrite) as lines:
         already = options.already(lines.finished)
-        if lines.finished:
-            counts = lines.counts
-        else:
+        if not lines.finished:
             name = "stdin" if path == "-" else path
             bad = Rejects(rejected)
             with open_text(path) as stream, render.progress(session, "score", inputs[path]["rows"]) as advance:
                 read = selection(read_jsonl(stream, name))
-                counts = score_lines(read, lines, bad, settings, name=name, on_done=advance)
+                score_lines(read, lines, bad, settings, name=name, on_done=advance)
+        counts = lines.counts
     render.summary(session, "score", {**counts, "output": output} | already, records_on_stdout=output == "-")
     failed = counts["rejected"] + counts.get("unscored", 0)
     where = f"{output} and {rejected}" if rejected else "the lines above"

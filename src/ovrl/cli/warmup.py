@@ -38,7 +38,7 @@ def warmup(
     dry_run: options.DryRun = False,
 ) -> None:
     """Train on the answers themselves: cross-entropy on the reply, none on the prompt."""
-    from ovrl.cli.inputs import describe_inputs
+    from ovrl.cli.inputs import count_samples, describe_inputs
     from ovrl.cli.model_cache import ModelCache
     from ovrl.rejects import Rejects, check_allowance
     from ovrl.samples import Selection, read_samples
@@ -51,9 +51,7 @@ def warmup(
     inputs = describe_inputs(source, model=None if model == TINY else model)
     identity = session.identity("warmup", settings, inputs, selection, model=model)
     if dry_run:
-        bad = Rejects(None)
-        count = sum(1 for _ in read_samples(source, bad, selection))
-        render.summary(session, "warmup (dry run)", {"samples": count, "rejected": bad.count})
+        render.summary(session, "warmup (dry run)", count_samples(source, selection))
         return
     rejected = options.rejects_file(rejects, str(output))
     with Directory(output, identity, overwrite=overwrite) as directory:
