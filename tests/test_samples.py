@@ -58,7 +58,7 @@ def test_bad_records_are_rejected_with_line_id_and_field_and_the_rest_is_read(tm
         ('{"id": 1e999}\n', "1e999 is no JSON number"),
         ("[" * 100_000 + "\n", "nested too deeply"),
         ("9" * 5000 + "\n", "not JSON"),
-        ('{"id": "half \\ud83d"}\n', "half of a surrogate pair"),  # could not be written again
+        ('{"id": "a", "problem": "half \\ud83d", "answer": "3"}\n', "half of a surrogate pair"),
     ],
 )
 def test_a_line_that_is_no_json_is_one_reject(tmp_path: Path, line: str, reason: str):

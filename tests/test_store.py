@@ -216,6 +216,12 @@ def test_a_parquet_file_that_is_none_is_named(tmp_path: Path):
         store.describe(tmp_path / "x.parquet")
 
 
+def test_half_a_surrogate_pair_passes_through():
+    for text in ("é \ud83d", "é \U0001f600"):
+        line = store.dumps({"x": text})
+        assert json.loads(line.encode()) == {"x": text}
+
+
 def test_numbers_that_json_has_not_are_never_written():
     with pytest.raises(ValueError, match="not JSON compliant"):
         store.dumps({"x": float("nan")})

@@ -104,6 +104,9 @@ def decode_sample(record: Any, base: Path) -> Sample:
     """
     fields = _validate(_SampleFields, record)
     question = _question(fields)
+    for name, text in (("id", fields.id or ""), ("problem", question.problem), ("answer", "".join(question.answer))):
+        if any("\ud800" <= sign <= "\udfff" for sign in text):
+            raise RecordError(name, "holds half of a surrogate pair, which no tokenizer takes")
     if not question.answer:
         raise RecordError("answer", "the list is empty; at least one gold answer is needed")
     refs = tuple(_decode_image(image, base) for image in fields.images or ())

@@ -115,7 +115,7 @@ def _row(sample: Sample, schema: Any) -> dict[str, Any]:
     fitting = {name: value for name, value in sample.extra.items() if _fits(value, name, schema)}
     rest = {name: value for name, value in sample.extra.items() if name not in fitting}
     meta = row["meta"] | rest  # what has no column, or another type than its column, is not lost
-    text = json.dumps(meta, ensure_ascii=False, sort_keys=True) if meta else None
+    text = json.dumps(meta, sort_keys=True) if meta else None
     return fitting | row | {"meta": text}
 
 

@@ -53,7 +53,12 @@ def write_json(path: Path, value: Any) -> None:
 
 def dumps(record: Mapping[str, Any]) -> str:
     """Return the record on one line; NaN and infinity, which JSON has not, are refused."""
-    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, as JSON can escape it and UTF-8 cannot hold it
+        return json.dumps(record, allow_nan=False, separators=(", ", ": "))
+    return text
 
 
 def read_jsonl(stream: TextIO, name: str) -> Iterator[tuple[int, Any | RecordError]]:
@@ -68,8 +73,6 @@ def read_jsonl(stream: TextIO, name: str) -> Iterator[tuple[int, Any | RecordErr
             continue
         try:
             value = json.loads(line, parse_constant=_refuse, parse_float=_finite)
-            if "\\ud" in line or "\\uD" in line:
-                dumps({"": value}).encode()  # half of a surrogate pair can be escaped, and not written again
         except (ValueError, RecursionError) as error:
             torn = "the line is torn" if not line.endswith("\n") else "the line is not JSON"
             yield number, RecordError("", f"{torn}: {_why(error)}", f"{name}:{number}")
@@ -89,8 +92,6 @@ def _finite(text: str) -> float:
 def _why(error: ValueError | RecursionError) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
-    if isinstance(error, UnicodeEncodeError):
-        return "half of a surrogate pair"
     return error.msg if isinstance(error, json.JSONDecodeError) else str(error)
 
 

@@ -216,6 +216,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(jsonl: Path, tmp_path: Path):
         f"{ovrl} score -q < {many} | head -1",
         f"{ovrl} rollout {jsonl} --engine fake --model {'x' * 9000} -n 64 -q | head -1",
         f"{ovrl} data synth -n 64 | head -1",
+        f"{ovrl} config show | (read -r line; exec <&-; sleep 1; echo $line)",
     ):
         done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=240)
         assert (done.returncode, done.stderr) == (0, ""), command

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from ovrl.errors import OvrlError
+from ovrl.rejects import Rejects
 from ovrl.train import loop
 from ovrl.train.launch import launch
 
@@ -37,7 +38,7 @@ def without_times(records: list[dict]) -> list[dict]:
 def go(model, samples):
     def run(path: Path, settings, on_step=lambda line: None):
         path.mkdir(exist_ok=True)
-        return launch(samples, model, path, settings, seed=11, on_step=on_step)
+        return launch(samples, model, path, settings, rejects=Rejects(None), seed=11, on_step=on_step)
 
     return run
 

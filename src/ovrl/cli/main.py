@@ -63,7 +63,9 @@ def _root(
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors for the user are one line on stderr."""
     try:
-        return app(arguments, prog_name="ovrl", standalone_mode=False) or 0
+        code = app(arguments, prog_name="ovrl", standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
     except OvrlError as error:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:
@@ -76,7 +78,7 @@ def run(arguments: list[str]) -> int:
         return _fail("stopped; the state is saved, and the same command goes on from here", 130)
     except _Terminated:
         return _fail("terminated; the state is saved, and the same command goes on from here", 143)
-    except ReaderGoneError:
+    except (ReaderGoneError, BrokenPipeError):
         _forget_stdout()
         return 0
     except OSError as error:
@@ -106,6 +108,7 @@ def main() -> None:
     # Torch's threads wait for each other by spinning. On a machine that others use too, that made training
     # eight times slower; sleeping costs microseconds. It has to be said before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its advice is for us, not for the user
 
     def terminate(number: int, frame: FrameType | None) -> None:
         del number, frame

@@ -67,21 +67,24 @@ def rollout(
     selection = Selection.parse(limit, shard)
     inputs = describe_inputs(source, model=None if settings.engine.engine == "fake" else model)
     if dry_run:
-        found = count_samples(source, selection)
-        render.summary(session, "rollout (dry run)", found | {"completions": found["samples"] * settings.n})
+        _count(session, count_samples(source, selection), settings.n)
         return
     identity = session.identity("rollout", settings, inputs, selection, prompts=prompt.digest())
     rejected = options.rejects_file(rejects, output)
     with JsonLines(output, "completions.jsonl", identity, overwrite=overwrite) as lines:
-        already = options.already(lines.finished)
+        note = options.already(lines.finished)
         if not lines.finished:
-            total = selection.count(inputs[source]["rows"]) if inputs[source]["rows"] else None
-            bad = Rejects(rejected)
+            bad, rows = Rejects(rejected), inputs[source]["rows"]
+            total = rows and selection.count(rows)
             _sample(session, read_samples(source, bad, selection), lines, bad, settings, model=model, total=total)
         counts = lines.counts
-    render.summary(session, "rollout", {**counts, "output": output} | already, records_on_stdout=output == "-")
-    where = str(rejected or "the warnings above")
-    check_allowance(counts["rejected"], counts["samples"] + counts["rejected"], fail_on, where)
+    render.summary(session, "rollout", {**counts, "output": output} | note, records_on_stdout=output == "-")
+    total = counts["samples"] + counts["rejected"]
+    check_allowance(counts["rejected"], total, fail_on, str(rejected or "the warnings above"))
+
+
+def _count(session: Session, found: dict[str, int], n: int) -> None:
+    render.summary(session, "rollout (dry run)", found | {"completions": found["samples"] * n})
 
 
 def _sample(

@@ -66,7 +66,7 @@ def train(
             from ovrl.train.launch import launch
 
             with render.steps(session, f"train stage {stage}", settings.steps) as on_step:
-                figures = launch(samples, model, output, settings, seed=session.seed, on_step=on_step)
+                figures = launch(samples, model, output, settings, rejects=bad, seed=session.seed, on_step=on_step)
             run.finish(figures | {"rejected": bad.count}, ["config.yaml", "metrics.jsonl", "final"])
         counts = run.counts
     render.summary(session, f"train stage {stage}", {**counts, "output": str(output)} | already)

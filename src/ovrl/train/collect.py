@@ -4,7 +4,6 @@ What an interrupted run had written is read back instead of being sampled again.
 """
 
 import json
-import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from ovrl import store
 from ovrl.errors import RecordError
 from ovrl.records import Sample, derive_seed
+from ovrl.rejects import Rejects
 from ovrl.reward.pool import ScorePool
 from ovrl.rollout import prompt
 from ovrl.rollout.engine import Engine, Generation, Request
@@ -25,8 +25,6 @@ from ovrl.train.order import PromptOrder
 from ovrl.train.recipe import Recipe
 from ovrl.train.settings import TrainSettings
 from ovrl.train.trajectory import Group, Trajectory
-
-log = logging.getLogger(__name__)
 
 
 class Collector:
@@ -40,6 +38,7 @@ class Collector:
         recipe: Recipe,
         settings: TrainSettings,
         *,
+        rejects: Rejects,
         folder: Path,
         seed: int,
     ) -> None:
@@ -51,6 +50,7 @@ class Collector:
             pool: judges them.
             recipe: says which groups must not train.
             settings: sizes and sampling.
+            rejects: takes samples whose prompt cannot be built.
             folder: `trajectories/` of the run.
             seed: of prompt order and sampling.
         """
@@ -59,6 +59,7 @@ class Collector:
         self._pool = pool
         self._recipe = recipe
         self._settings = settings
+        self._rejects = rejects
         self._folder = folder
         self._seed = seed
         self._order = PromptOrder(len(samples), seed)
@@ -131,7 +132,7 @@ class Collector:
             try:
                 built[gid] = prompt.build(sample, max_pixels=self._settings.batch.max_pixels)
             except RecordError as error:
-                log.warning("sample %s cannot be asked: %s", sample.id, error)
+                self._rejects.add(error, record_id=sample.id)
                 ledger.reject(gid, "bad_prompt")
         return built
 

@@ -12,6 +12,7 @@ from ovrl import store
 from ovrl.errors import UsageError
 from ovrl.plugins import resolve
 from ovrl.records import Sample
+from ovrl.rejects import Rejects
 from ovrl.reward.pool import ScorePool
 from ovrl.rollout.policy import Policy
 from ovrl.rollout.transformers_engine import TransformersEngine
@@ -34,6 +35,7 @@ def launch(
     run: Path,
     settings: TrainSettings,
     *,
+    rejects: Rejects,
     seed: int,
     on_step: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
@@ -44,6 +46,7 @@ def launch(
         model: directory or hub id of the first policy.
         run: the run directory; the caller owns its manifest.
         settings: resolved settings.
+        rejects: takes samples that cannot be asked.
         seed: of prompt order and sampling.
         on_step: told the metrics of each step.
 
@@ -70,7 +73,9 @@ def launch(
     engine = TransformersEngine(policy, batch_size=settings.learner.rollout_batch, version=ledger.version)
     metrics = Metrics(run / "metrics.jsonl", ledger.version)
     with ScorePool(settings.score) as pool:
-        collector = Collector(samples, engine, pool, recipe, settings, folder=run / "trajectories", seed=seed)
+        collector = Collector(
+            samples, engine, pool, recipe, settings, rejects=rejects, folder=run / "trajectories", seed=seed
+        )
         parts = loop.Parts(run, settings, recipe, engine, learner, collector, ledger, journal, metrics, ledger.counts())
         loop.train(parts, on_step)
         newest = checkpoint.latest(run)
