@@ -37,7 +37,7 @@ class Size:
 FULL = Size(
     warmup=12000, warmup_steps=1500, doubt=1600, doubt_steps=100, pool=1024, n=8, heldout=400, eval_n=4, steps=80
 )
-QUICK = Size(warmup=3200, warmup_steps=400, doubt=480, doubt_steps=30, pool=320, n=8, heldout=160, eval_n=4, steps=15)
+QUICK = Size(warmup=2400, warmup_steps=300, doubt=320, doubt_steps=20, pool=256, n=8, heldout=128, eval_n=4, steps=12)
 
 
 @command
@@ -58,9 +58,9 @@ def demo(
     render.summary(session, "demo", {"minutes": round((time.monotonic() - started) / 60, 2), "report": str(page)})
 
 
-def plan(root: Path, size: Size, seed: int) -> list[tuple[str, str]]:
+def plan(directory: Path, size: Size, seed: int) -> list[tuple[str, str]]:
     """Return the steps of the demo: what each is for, and its command line without `ovrl`."""
-    own = f"--seed {seed}"
+    root, own = shlex.quote(str(directory)), f"--seed {seed}"
 
     def evaluate(model: str, name: str) -> list[tuple[str, str]]:
         modes = {"fast": "the answer alone", "thinking": "a chain of thought"}
@@ -79,6 +79,29 @@ def plan(root: Path, size: Size, seed: int) -> list[tuple[str, str]]:
             f"--steps {size.steps} -o {root}/stage{stage} {own}"
         )
 
+    return [
+        *_preparation(root, size, own),
+        *evaluate(f"{root}/base", "base"),
+        (
+            f"It tries every prompt {size.n} times.",
+            f"rollout -i {root}/data/pool.parquet --model {root}/base -n {size.n} --max-new-tokens 64 "
+            f"-o {root}/rollouts {own}",
+        ),
+        ("Rules judge every try.", f"score -i {root}/rollouts -o {root}/scores"),
+        (
+            "Keep what it can solve, but rarely does.",
+            f"curate -i {root}/scores --samples {root}/data/pool.parquet -o {root}/curated {own}",
+        ),
+        ("Stage 1: answers alone.", train(1, f"{root}/base")),
+        *evaluate(f"{root}/stage1/final", "stage1"),
+        ("Stage 2: chain of thought.", train(2, f"{root}/stage1/final")),
+        *evaluate(f"{root}/stage2/final", "stage2"),
+        ("One page about all of it.", f"report {root} -o {root}/report.html"),
+    ]
+
+
+def _preparation(root: str, size: Size, own: str) -> list[tuple[str, str]]:
+    """Return the steps that make data and a base model."""
     return [
         (
             "Pictures with answers and rationales, for the warm-up alone.",
@@ -106,22 +129,6 @@ def plan(root: Path, size: Size, seed: int) -> list[tuple[str, str]]:
             f"warmup -i {root}/data/doubt.parquet --model {root}/taught --steps {size.doubt_steps} --lr 5e-4 "
             f"--cache -o {root}/base --seed {_BASE_SEED}",
         ),
-        *evaluate(f"{root}/base", "base"),
-        (
-            f"It tries every prompt {size.n} times.",
-            f"rollout -i {root}/data/pool.parquet --model {root}/base -n {size.n} --max-new-tokens 64 "
-            f"-o {root}/rollouts {own}",
-        ),
-        ("Rules judge every try.", f"score -i {root}/rollouts -o {root}/scores"),
-        (
-            "Keep what it can solve, but rarely does.",
-            f"curate -i {root}/scores --samples {root}/data/pool.parquet -o {root}/curated {own}",
-        ),
-        ("Stage 1: answers alone.", train(1, f"{root}/base")),
-        *evaluate(f"{root}/stage1/final", "stage1"),
-        ("Stage 2: chain of thought.", train(2, f"{root}/stage1/final")),
-        *evaluate(f"{root}/stage2/final", "stage2"),
-        ("One page about all of it.", f"report {root} -o {root}/report.html"),
     ]
 
 

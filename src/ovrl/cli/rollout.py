@@ -74,9 +74,8 @@ def rollout(
     with JsonLines(output, "completions.jsonl", identity, overwrite=overwrite) as lines:
         note = options.already(lines.finished)
         if not lines.finished:
-            bad, rows = Rejects(rejected), inputs[source]["rows"]
-            total = rows and selection.count(rows)
-            _sample(session, read_samples(source, bad, selection), lines, bad, settings, model=model, total=total)
+            bad, asked = Rejects(rejected), selection.count(inputs[source]["rows"] or 0)
+            _sample(session, read_samples(source, bad, selection), lines, bad, settings, model=model, asked=asked)
         counts = lines.counts
     render.summary(session, "rollout", {**counts, "output": output} | note, records_on_stdout=output == "-")
     total = counts["samples"] + counts["rejected"]
@@ -95,14 +94,14 @@ def _sample(
     settings: "RolloutSettings",
     *,
     model: str,
-    total: int | None,
+    asked: int,
 ) -> None:
-    """Make the completions."""
+    """Make the completions; `asked` is 0 where the number of samples is not known."""
     from ovrl.plugins import resolve
     from ovrl.rollout.run import roll_out
     from ovrl.rollout.table import ENGINES
 
     engine = resolve(settings.engine.engine, ENGINES, "engine")(model, settings.engine)
-    with render.progress(session, "rollout", total and total * settings.n) as advance:
+    with render.progress(session, "rollout", asked * settings.n or None) as advance:
         roll_out(samples, engine, lines, bad, settings, model=model, seed=session.seed, on_done=advance)
     engine.close()

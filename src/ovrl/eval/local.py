@@ -14,7 +14,7 @@ from typing import Any
 
 from ovrl import store
 from ovrl.curate.estimators import pass_at_k
-from ovrl.errors import OvrlError
+from ovrl.errors import OvrlError, RecordError
 from ovrl.eval.intervals import bootstrap_mean
 from ovrl.eval.settings import EvalSettings
 from ovrl.manifest import Identity
@@ -63,6 +63,7 @@ def evaluate(
         engine=settings.engine,
     )
     with JsonLines(str(completions), "", identity) as lines:
+        resumed = lines.finished
         if not lines.finished:
             engine = make_engine()
             roll_out(samples, engine, lines, rejects, asked, model=model, seed=identity.seed, on_done=on_done)
@@ -72,6 +73,13 @@ def evaluate(
             source = store.read_jsonl(stream, str(completions))
             score_lines(source, lines, rejects, settings.score, name=str(completions))
     items = _items(samples, scores, settings)
+    if resumed:  # the samples that could not be asked then are bad records of this run, too
+        met = {item["sample_id"] for item in items}
+        for sample in samples:
+            if sample.id not in met:
+                rejects.add(
+                    RecordError("", "it could not be asked when the completions were made"), record_id=sample.id
+                )
     if not items:
         raise OvrlError(f"nothing could be evaluated: all {rejects.count} samples were rejected")
     store.write_atomic(out / ITEMS, "".join(store.dumps(item) + "\n" for item in items))

@@ -52,8 +52,8 @@ def judge(question: Question, completion: str, *, mode: Mode = "strict", rule: R
             score = missed("ambiguous")
         else:
             score = (rule or _load(target))(question, completion, mode)
-        if score.reward is not None and not math.isfinite(score.reward):
-            score = unscored("error", score.extracted)
+        if not all(math.isfinite(value) for value in (score.reward or 0.0, *score.components.values())):
+            score = replace(unscored("error", score.extracted), note="the rule returned NaN or infinity")
     except Exception as error:  # noqa: BLE001 - the one boundary: whatever a rule does, the batch goes on
         score = replace(unscored("error"), note=f"{type(error).__name__}: {error}"[:500])
     return Verdict(_with_bonus(question, completion, mode, score), scorer)

@@ -164,7 +164,7 @@ class Policy:
         return self._positions_of(ids, attention_mask=mask, **given)
 
     def banned_ids(self) -> list[int]:
-        """Return the tokens that may never be sampled: images and other control tokens, not the stop token.
+        """Return the tokens that may never be sampled: images, other control tokens, padding; not the stop token.
 
         One sampled image token would shift the features of every later image.
         """
@@ -175,4 +175,16 @@ class Policy:
         for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"):
             if isinstance(index := getattr(config, name, None), int):
                 special.add(index)
-        return sorted(special - self.eos_ids)
+        # Real vocabularies are padded to a round size; the ids behind the tokenizer's last mean nothing.
+        padding = range(len(self.tokenizer), self._vocabulary)
+        return sorted((special | set(padding)) - self.eos_ids)
+
+    def banned(self) -> Tensor:
+        """Return [v], True on the words of `banned_ids`, on the model's device."""
+        mask = torch.zeros(self._vocabulary, dtype=torch.bool, device=self.device)
+        mask[self.banned_ids()] = True
+        return mask
+
+    @property
+    def _vocabulary(self) -> int:
+        return int(cast(Any, self.model.config.get_text_config()).vocab_size)

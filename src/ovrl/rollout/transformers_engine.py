@@ -53,9 +53,7 @@ class TransformersEngine:
         self.policy = policy
         self._batch_size = batch_size
         self._version = version
-        vocabulary = cast(Any, policy.model.config.get_text_config()).vocab_size
-        self._banned = torch.zeros(vocabulary, dtype=torch.bool, device=policy.device)
-        self._banned[policy.banned_ids()] = True
+        self._banned = policy.banned()
 
     @property
     def version(self) -> int:

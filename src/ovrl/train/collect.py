@@ -182,11 +182,12 @@ def _trajectory(generation: Generation, score: Any) -> Trajectory:
 def _lines(path: Path) -> list[dict[str, Any]]:
     """Return the JSON lines of a file up to the first torn one."""
     found: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+    with path.open(encoding="utf-8", newline="\n") as file:  # completions may hold other line ends
+        for line in file:
+            try:
+                found.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
     return found
 
 

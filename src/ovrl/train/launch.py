@@ -84,12 +84,16 @@ def launch(
     _write_final(run, learner)
     journal.close()
     metrics.close()
+    return _counts(ledger) | {"samples": len(samples)}
+
+
+def _counts(ledger: Ledger) -> dict[str, Any]:
+    """Return the ledger's totals as the manifest shows them."""
     return {
         "steps": ledger.version,
         "groups": ledger.admitted,
         "groups_trained": ledger.taken,
         "groups_rejected": dict(ledger.reasons),
-        "samples": len(samples),
     }
 
 

@@ -45,9 +45,7 @@ class Learner:
             weight_decay=optimizer.weight_decay,
         )
         self._model, self._optimizer = cast(Any, self._accelerator).prepare(policy.model, self._optimizer)
-        vocabulary = cast(Any, policy.model.config.get_text_config()).vocab_size
-        self._banned = torch.zeros(vocabulary, dtype=torch.bool, device=policy.device)
-        self._banned[policy.banned_ids()] = True
+        self._banned = policy.banned()
 
     def step(self, items: Sequence[Item], number: int) -> dict[str, float]:
         """Make one optimizer update from the items of a step and return its figures.
