@@ -7,7 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -36,6 +36,8 @@ class Identity:
     seed: int
     limited: bool = False
     """Whether --limit or --shard left part of the input out."""
+    argv: Sequence[str] = field(default_factory=lambda: ("ovrl", *sys.argv[1:]))
+    """The command line, so that it can be given again."""
     machine: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Settings that only change speed; recorded, and free to change on resume."""
 
@@ -87,7 +89,8 @@ def begin(identity: Identity, earlier: Mapping[str, Any] | None) -> dict[str, An
     return {
         "schema": SCHEMA,
         "command": identity.command,
-        "argv": ["ovrl", *sys.argv[1:]],
+        "argv": list(identity.argv),
+        "directory": str(Path.cwd()),
         "settings": dict(identity.settings),
         "machine_settings": dict(identity.machine),
         "seed": identity.seed,

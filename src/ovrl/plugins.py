@@ -5,6 +5,7 @@ importing everything to know the names is what makes tools slow.
 """
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -41,6 +42,17 @@ def resolve(name: str, table: Mapping[str, str], kind: str) -> Any:
     )
 
 
+def file_digests(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 of each plug-in file (`file.py:name`) among settings: edited, it is another plug-in."""
+    found: dict[str, str] = {}
+    for value in values.values():
+        if isinstance(value, Mapping):
+            found |= file_digests(value)
+        elif isinstance(value, str) and ".py:" in value and (path := Path(value.rpartition(":")[0])).is_file():
+            found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
 def did_you_mean(name: str, known: list[str]) -> str:
     """Return " Did you mean 'x'?", or "" when nothing is near."""
     near = difflib.get_close_matches(name, known, n=1)
@@ -51,11 +63,11 @@ def _load(target: str, kind: str) -> Any:
     place, _, attribute = target.rpartition(":")
     try:
         module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-        return getattr(module, attribute)
-    except (ImportError, FileNotFoundError, SyntaxError, ValueError) as error:
-        raise UsageError(f"cannot import the {kind} {target!r}: {error}") from error
-    except AttributeError as error:
-        raise UsageError(f"the {kind} {target!r} does not exist: {error}") from error
+    except Exception as error:
+        raise UsageError(f"cannot import the {kind} {target!r}: {type(error).__name__}: {error}") from error
+    if not hasattr(module, attribute):
+        raise UsageError(f"the {kind} {target!r} does not exist: {place} has no {attribute!r}")
+    return getattr(module, attribute)
 
 
 def _load_file(path: Path) -> Any:

@@ -1,5 +1,6 @@
 """Bad records: counted, written down with line, id and reason, and never the end of a batch."""
 
+import json
 import logging
 from collections import Counter
 from pathlib import Path
@@ -16,8 +17,16 @@ _SHOWN = 5  # warnings on the terminal; all of them are in the file
 class Rejects:
     """Where bad records go. Without a file, each is a warning on stderr."""
 
-    def __init__(self, path: Path | None) -> None:
-        """Start a fresh list: a resumed run finds the same bad records again."""
+    def __init__(self, path: Path | None, *, keep: bool = False) -> None:
+        """Start a list, or go on with the one that is there.
+
+        Args:
+            path: the file, or None.
+            keep: go on: for commands that do not meet all bad records again when they are resumed.
+
+        Raises:
+            UsageError: the file cannot be written, or holds something else than rejects.
+        """
         self._path = path
         self._seen: set[tuple[str, str | None, str]] = set()
         self.places: dict[str, tuple[str, int]] = {}
@@ -27,7 +36,12 @@ class Rejects:
         if path is not None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.unlink(missing_ok=True)
+                for entry in _read(path):
+                    if keep:
+                        self._seen.add((entry["where"] or "", entry["id"], entry["field"] or ""))
+                        self.reasons[entry["field"] or "line"] += 1
+                if not keep:
+                    path.unlink(missing_ok=True)
             except OSError as error:
                 raise UsageError(f"cannot write rejects to {path}: {error.strerror}") from error
 
@@ -60,6 +74,23 @@ class Rejects:
             log.warning("rejected %s%s", error, f" (id {record_id})" if record_id else "")
         elif self.count == _SHOWN + 1:
             log.warning("more rejects follow; all are in %s", self._path)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """Return the entries of a rejects file; one that is absent has none.
+
+    Raises:
+        UsageError: the file holds something else.
+    """
+    if not path.exists():
+        return []
+    try:
+        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        if all(set(entry) == {"line", "id", "field", "reason", "where"} for entry in entries):
+            return entries
+    except (ValueError, TypeError):
+        pass
+    raise UsageError(f"{path} exists and is no list of rejects; give --rejects another name")
 
 
 def check_allowance(bad: int, total: int, allowance: str, where: str) -> None:

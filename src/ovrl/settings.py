@@ -29,12 +29,22 @@ class Settings(BaseModel):
     """Fields that change speed and not results; they may differ when a run is resumed."""
 
     def result_fields(self) -> dict[str, Any]:
-        """Return the values that decide the result, as JSON values."""
-        return self.model_dump(mode="json", exclude=set(self.machine_fields))
+        """Return the values that decide the result, as JSON values; nested sections leave out their own."""
+        return {name: value for name, value in self._fields("result_fields") if name not in self.machine_fields}
 
     def speed_fields(self) -> dict[str, Any]:
         """Return the values that only decide speed."""
-        return self.model_dump(mode="json", include=set(self.machine_fields))
+        nested = {name: value for name, value in self._fields("speed_fields") if isinstance(value, dict) and value}
+        own = self.model_dump(mode="json", include=set(self.machine_fields))
+        return {name: value for name, value in nested.items() if name not in self.machine_fields} | own
+
+    def _fields(self, part: str) -> list[tuple[str, Any]]:
+        plain = self.model_dump(mode="json")
+        found: list[tuple[str, Any]] = []
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            found.append((name, getattr(value, part)() if isinstance(value, Settings) else plain[name]))
+        return found
 
 
 S = TypeVar("S", bound=Settings)

@@ -124,6 +124,7 @@ class Directory:
         """
         self.path = path
         self._identity = identity
+        _refuse_own_input(path, identity)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -190,6 +191,7 @@ class OutputFile:
         self.path = path
         self.partial = path.with_name(f"{path.name}.partial")
         self._sidecar = path.with_name(f"{path.name}.{MANIFEST}")
+        _refuse_own_input(path, identity)
         if path.is_dir():
             raise UsageError(f"{path} is a directory; a file is to be written")
         try:
@@ -221,6 +223,8 @@ class OutputFile:
         if self._sidecar.exists():
             earlier = manifest.read(self._sidecar)
             manifest.refuse_changes(earlier, identity, str(self.path))
+            if earlier["finished"] is None and self.path.exists():
+                self.path.replace(self.partial)  # stopped between the last name and the manifest
             return earlier
         if self.path.exists():
             raise UsageError(f"{self.path} exists; give --overwrite to replace it")
@@ -321,6 +325,19 @@ class JsonLines:
             self._directory.__exit__(kind, error, trace)
         if self._output:
             self._output.close()
+
+
+def _refuse_own_input(path: Path, identity: Identity) -> None:
+    """Raise when the output is, or holds, something that the command reads: it would be written over.
+
+    Raises:
+        UsageError: naming the input.
+    """
+    output = path.resolve()
+    for name in identity.inputs:
+        source = Path(name).resolve()
+        if output == source or output in source.parents:
+            raise UsageError(f"the output {path} is, or holds, the input {name}; choose another output")
 
 
 def _recover(partial: Path) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """`ovrl curate`: samples and scores in, the two training sets out."""
 
+import logging
 from typing import Annotated, Literal
 
 import typer
@@ -7,6 +8,8 @@ import typer
 from ovrl.cli import options, render
 from ovrl.cli.session import Session, command
 from ovrl.errors import UsageError
+
+log = logging.getLogger(__name__)
 
 EXAMPLES = (
     "ovrl curate -i demo/scores --samples demo/data/pool.parquet -o curated",
@@ -65,6 +68,8 @@ def curate(
                     read_samples(samples, bad), evidence.read(bad), directory, settings, rejects=bad, seed=session.seed
                 )
             counts = directory.counts
+    if missing := counts.get("reason_no_evidence", 0):
+        log.warning("%d of %d samples have no scores; was an earlier command cut short?", missing, counts["samples"])
     for line in (output / "summary.md").read_text().splitlines() if session.verbosity != "quiet" else ():
         render.note(session, line)
     shown = {name: counts[name] for name in ("samples", "kept", "rejected")}

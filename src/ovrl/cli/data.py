@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from ovrl.cli import options, render
-from ovrl.cli.session import Session, command, epilog
+from ovrl.cli.session import INVOCATION, Session, command, epilog
 
 app = typer.Typer(help="Make and look at data sets.", no_args_is_help=True)
 
@@ -47,7 +47,9 @@ def synth(
     path = Path(output)
     if path.suffix not in (".parquet", ".jsonl"):
         raise UsageError(f"{output}: write .parquet or .jsonl")
-    identity = Identity(command="data synth", settings={"split": split, "n": n}, seed=session.seed)
+    identity = Identity(
+        command="data synth", settings={"split": split, "n": n}, seed=session.seed, argv=("ovrl", *INVOCATION.get())
+    )
     file = store.OutputFile(path, identity, overwrite=overwrite)
     if file.finished:
         render.summary(session, "data synth", {"output": output, "note": "already complete"})

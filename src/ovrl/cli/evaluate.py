@@ -56,7 +56,7 @@ def evaluate(
         render.summary(session, "eval (dry run)", {"samples": count, "rejected": bad.count})
         return
     with Directory(output, identity, overwrite=overwrite) as directory:
-        bad = Rejects(options.rejects_file(rejects, str(output)))
+        bad = Rejects(options.rejects_file(rejects, str(output)), keep=True)
         held_out = list(read_samples(samples, bad, selection))
         if not directory.finished:
             _run(session, held_out, settings, identity, directory, bad, model=model, mode=mode)

@@ -14,7 +14,7 @@ from ovrl.cli import config as config_commands
 from ovrl.cli import curate as curate_command
 from ovrl.cli import data as data_commands
 from ovrl.cli import demo, doctor, evaluate, report, rollout, score, train, warmup
-from ovrl.cli.session import Interrupted, ReaderGoneError, epilog
+from ovrl.cli.session import INVOCATION, Interrupted, ReaderGoneError, epilog
 from ovrl.errors import OvrlError
 
 app = typer.Typer(
@@ -62,6 +62,7 @@ def _root(
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors for the user are one line on stderr."""
+    token = INVOCATION.set(tuple(arguments))
     try:
         code = app(arguments, prog_name="ovrl", standalone_mode=False) or 0
         sys.stdout.flush()
@@ -87,6 +88,8 @@ def run(arguments: list[str]) -> int:
         place = f" ({error.filename})" if error.filename else ""
         _forget_stdout()
         return _fail(f"{error.strerror}{place}; mend that, and the same command goes on from here", 1)
+    finally:
+        INVOCATION.reset(token)
 
 
 def _forget_stdout() -> None:

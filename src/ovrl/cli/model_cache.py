@@ -19,7 +19,7 @@ class ModelCache:
     def __init__(self, identity: Identity) -> None:
         root = Path(os.environ.get("OVRL_CACHE") or Path.home() / ".cache" / "ovrl")
         facts = [
-            __version__,
+            _versions(),
             identity.command,
             identity.seed,
             identity.settings,
@@ -47,3 +47,13 @@ class ModelCache:
         except OSError as error:  # a full or read-only home costs the next demo a minute, no more
             log.warning("the model could not be kept in the cache: %s", error)
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _versions() -> list[str]:
+    """Return what else decides the model: the versions of the libraries, and our own code that makes it."""
+    from importlib import metadata
+
+    package = Path(__file__).parents[1]
+    sources = [package / "rollout" / "tiny.py", package / "rollout" / "prompt.py", package / "train" / "warmup.py"]
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources]
+    return [__version__, *(metadata.version(name) for name in ("torch", "transformers")), *digests]

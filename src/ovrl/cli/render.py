@@ -33,13 +33,14 @@ def table(session: Session, title: str, columns: Sequence[str], rows: Iterable[S
     if session.verbosity == "quiet" or session.as_json:
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         drawn.add_column(column, justify="right" if number else "left")
     for row in rows:
-        drawn.add_row(*(_short(cell) for cell in row))
+        drawn.add_row(*(escape(_short(cell)) for cell in row))
     Console(stderr=True, highlight=False).print(drawn)
 
 

@@ -9,6 +9,7 @@ gives `score` the options of `_shared` behind its own, and hands them over as on
 import inspect
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from ovrl.settings import Layers, Resolved, Settings
 
 DEFAULT_SEED = 42
+
+INVOCATION: ContextVar[tuple[str, ...]] = ContextVar("INVOCATION", default=())
+"""The arguments of the command that runs; `ovrl demo` runs several in one process."""
 
 S = TypeVar("S", bound="Settings")
 
@@ -69,14 +73,17 @@ class Session:
             more: further values that decide the result.
         """
         from ovrl.manifest import Identity
+        from ovrl.plugins import file_digests
 
         shown = {"limit": selection.limit, "shard": list(selection.shard)} if selection else {}
+        values = settings.result_fields()
         return Identity(
             command=command,
-            settings=settings.result_fields() | shown | more,
+            settings=values | shown | more | file_digests(values),
             machine=settings.speed_fields(),
             inputs=inputs,
             seed=self.seed,
+            argv=("ovrl", *INVOCATION.get()),
             limited=selection is not None and selection.partial,
         )
 

@@ -8,6 +8,8 @@ from ovrl.cli import options, render
 from ovrl.cli.session import Session, command
 from ovrl.errors import UsageError
 
+_OUTPUTS = ("config.yaml", "metrics.jsonl", "journal.jsonl", "trajectories", "final")
+
 EXAMPLES = (
     "ovrl train --stage 1 -i demo/curated/stage1.parquet --model demo/base --preset tiny --steps 2 -o run1",
     "ovrl train --stage 2 -i demo/curated/stage2.parquet --model run1/final --preset tiny --steps 2 -o run2",
@@ -58,7 +60,7 @@ def train(
     with Directory(output, identity, overwrite=overwrite) as run:
         already = options.already(run.finished)
         if not run.finished:
-            bad = Rejects(rejected)
+            bad = Rejects(rejected, keep=True)
             samples = [
                 sample.with_prompt_type("normal") if stage == 1 else sample
                 for sample in read_samples(source, bad, selection)
@@ -67,7 +69,7 @@ def train(
 
             with render.steps(session, f"train stage {stage}", settings.steps) as on_step:
                 figures = launch(samples, model, output, settings, rejects=bad, seed=session.seed, on_step=on_step)
-            run.finish(figures | {"rejected": bad.count}, ["config.yaml", "metrics.jsonl", "final"])
+            run.finish(figures | {"rejected": bad.count}, _OUTPUTS)
         counts = run.counts
     render.summary(session, f"train stage {stage}", {**counts, "output": str(output)} | already)
     check_allowance(counts["rejected"], counts["samples"] + counts["rejected"], fail_on, str(rejected))

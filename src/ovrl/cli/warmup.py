@@ -49,7 +49,7 @@ def warmup(
     source = options.one_input(source, source_option)
     selection = Selection.parse(limit, shard)
     inputs = describe_inputs(source, model=None if model == TINY else model)
-    identity = session.identity("warmup", settings, inputs, selection, model=model)
+    identity = session.identity("warmup", settings, inputs, selection, made_here=model == TINY)
     if dry_run:
         render.summary(session, "warmup (dry run)", count_samples(source, selection))
         return
@@ -66,7 +66,7 @@ def warmup(
                 from ovrl.train.warmup_launch import launch
 
                 with render.steps(session, "warmup", settings.steps) as on_step:
-                    launch(samples, model, output, settings, seed=session.seed, on_step=on_step)
+                    launch(samples, model, output, settings, rejects=bad, seed=session.seed, on_step=on_step)
                 counts = {"steps": settings.steps, "samples": len(samples), "rejected": bad.count}
                 if kept is not None:
                     kept.keep(output)

@@ -1,7 +1,5 @@
 """Settings of `ovrl eval`."""
 
-from typing import ClassVar
-
 from pydantic import NonNegativeFloat, PositiveInt
 
 from ovrl.images import MAX_PIXELS
@@ -23,5 +21,3 @@ class EvalSettings(Settings):
     sampling: SamplingSettings = SamplingSettings()
     engine: EngineSettings = EngineSettings()
     score: ScoreSettings = ScoreSettings()
-
-    machine_fields: ClassVar[frozenset[str]] = frozenset({"engine"})

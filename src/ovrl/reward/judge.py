@@ -1,5 +1,6 @@
 """Judge one completion: find the rule, apply it, add the bonus. Nothing else combines rewards."""
 
+import contextlib
 import importlib
 import math
 from dataclasses import dataclass, replace
@@ -57,6 +58,13 @@ def judge(question: Question, completion: str, *, mode: Mode = "strict", rule: R
     except Exception as error:  # noqa: BLE001 - the one boundary: whatever a rule does, the batch goes on
         score = replace(unscored("error"), note=f"{type(error).__name__}: {error}"[:500])
     return Verdict(_with_bonus(question, completion, mode, score), scorer)
+
+
+def prepare(question: Question, rule: Rule | None) -> None:
+    """Load what judging the question needs, so that its time limit does not pay for imports."""
+    if rule is None and question.answer_type not in UNSUPPORTED:
+        with contextlib.suppress(ImportError, OSError):  # `judge` meets it again, and says so
+            _load(REWARDS.get(question.answer_type, REWARDS[FALLBACK]))
 
 
 def _with_bonus(question: Question, completion: str, mode: Mode, score: Score) -> Score:

@@ -14,11 +14,12 @@ from typing import Self
 from ovrl.records import Question, Score, Status
 from ovrl.reward.judge import Verdict
 from ovrl.reward.settings import ScoreSettings
+from ovrl.reward.worker import STARTED
 
 log = logging.getLogger(__name__)
 
 _START_ALLOWANCE = 60.0
-"""Seconds that a fresh worker may take on top for importing its libraries, on a busy machine."""
+"""Seconds in which a worker must begin: a fresh one imports its libraries first, on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,6 @@ class Timed:
 class _Worker:
     process: subprocess.Popen[bytes]
     connection: Connection
-    fresh: bool = True
     task: int | None = None
     deadline: float = 0.0
 
@@ -98,8 +98,7 @@ class ScorePool:
         return _Worker(process, Connection(ours.detach()))
 
     def _give(self, worker: _Worker, number: int, item: tuple[Question, str]) -> None:
-        allowance = self._settings.timeout + (_START_ALLOWANCE if worker.fresh else 0)
-        worker.task, worker.deadline = number, time.monotonic() + allowance
+        worker.task, worker.deadline = number, time.monotonic() + _START_ALLOWANCE
         try:
             worker.connection.send(item)
         except OSError:  # it died while idle; _collect sees the closed pipe and replaces it
@@ -117,9 +116,12 @@ class ScorePool:
             task = worker.task
             assert task is not None
             try:
-                verdict, elapsed = worker.connection.recv()
-                arrived[task] = Timed(verdict, elapsed)
-                worker.task, worker.fresh = None, False
+                message = worker.connection.recv()
+                if message == STARTED:
+                    worker.deadline = time.monotonic() + self._settings.timeout
+                else:
+                    arrived[task] = Timed(*message)
+                    worker.task = None
             except (EOFError, OSError):
                 arrived[task] = self._failure("error", worker)
         now = time.monotonic()

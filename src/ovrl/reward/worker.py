@@ -11,8 +11,11 @@ import time
 from multiprocessing.connection import Connection
 
 from ovrl.plugins import resolve
-from ovrl.reward.judge import judge
+from ovrl.reward.judge import judge, prepare
 from ovrl.reward.table import REWARDS
+
+STARTED = "started"
+"""Sent when a rule is loaded and a completion's time begins."""
 
 _PR_SET_PDEATHSIG = 1  # prctl.h
 
@@ -31,6 +34,8 @@ def main() -> None:
             question, completion = connection.recv()
         except EOFError:
             return
+        prepare(question, rule)
+        connection.send(STARTED)  # only now does the clock run: libraries are not the completion's fault
         start = time.perf_counter()
         verdict = judge(question, completion, mode=mode, rule=rule)
         connection.send((verdict, (time.perf_counter() - start) * 1000))

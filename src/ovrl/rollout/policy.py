@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 from transformers.utils import logging as transformers_logging
@@ -106,7 +107,7 @@ class Policy:
         try:
             model = AutoModelForImageTextToText.from_pretrained(name, dtype=kind)
             processor = AutoProcessor.from_pretrained(name)
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UsageError(f"model {name!r} cannot be loaded: {reason}") from error
         model.eval()

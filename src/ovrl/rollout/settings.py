@@ -35,6 +35,8 @@ class EngineSettings(Settings):
     batch_size: PositiveInt = 256
     """Completions that decode together, in the in-process engine."""
 
+    machine_fields: ClassVar[frozenset[str]] = frozenset({"device", "batch_size"})
+
 
 class RolloutSettings(Settings):
     """`ovrl rollout`."""
@@ -49,5 +51,3 @@ class RolloutSettings(Settings):
     """Write token ids and log-probabilities too."""
     sampling: SamplingSettings = SamplingSettings()
     engine: EngineSettings = EngineSettings()
-
-    machine_fields: ClassVar[frozenset[str]] = frozenset({"engine"})

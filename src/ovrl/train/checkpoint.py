@@ -36,8 +36,15 @@ class Checkpoint:
 
 def latest(run: Path) -> Checkpoint | None:
     """Return the newest complete checkpoint of a run directory, or None."""
-    found = sorted(path for path in (run / "checkpoints").glob("step-*") if path.name.removeprefix("step-").isdigit())
-    return Checkpoint(found[-1], int(found[-1].name.removeprefix("step-"))) if found else None
+    found = _complete(run / "checkpoints")
+    return found[-1] if found else None
+
+
+def _complete(folder: Path) -> list[Checkpoint]:
+    """Return the checkpoints of a folder, oldest first."""
+    steps = {path.name.removeprefix("step-"): path for path in folder.glob("step-*")}
+    points = [Checkpoint(path, int(step)) for step, path in steps.items() if step.isdigit()]
+    return sorted(points, key=lambda point: point.step)
 
 
 def save(run: Path, step: int, learner: Learner, progress: dict[str, Any], *, keep: int) -> Checkpoint:
@@ -54,6 +61,6 @@ def save(run: Path, step: int, learner: Learner, progress: dict[str, Any], *, ke
     if path.exists():
         shutil.rmtree(path)
     temporary.rename(path)
-    for old in sorted(folder.glob("step-*"))[:-keep]:
-        shutil.rmtree(old)
+    for old in _complete(folder)[:-keep]:
+        shutil.rmtree(old.path)
     return Checkpoint(path, step)

@@ -1,5 +1,6 @@
 """The learner: weights and optimizer on accelerate. One step is one optimizer update."""
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,8 +48,8 @@ class Learner:
         self._model, self._optimizer = cast(Any, self._accelerator).prepare(policy.model, self._optimizer)
         self._banned = policy.banned()
 
-    def step(self, items: Sequence[Item], number: int) -> dict[str, float]:
-        """Make one optimizer update from the items of a step and return its figures.
+    def step(self, items: Sequence[Item], number: int) -> dict[str, Any]:
+        """Make one optimizer update from the items of a step and return its figures; None for what is not finite.
 
         The gradient is the mean over all sampled tokens of the step, however they are packed.
 
@@ -77,17 +78,13 @@ class Learner:
         if finite:  # a step with an infinite gradient would end the run; it is left out and reported
             self._optimizer.step()
         self._optimizer.zero_grad()
+        figures = {
+            name: tally.mean(name) for name in ("loss", "entropy", "clip_fraction", "behaviour_kl", "behaviour_masked")
+        } | {"behaviour_gap_max": tally.sums["behaviour_gap_max"], "grad_norm": float(cast(Tensor, norm)), "lr": lr}
         return {
-            "loss": tally.mean("loss"),
-            "entropy": tally.mean("entropy"),
-            "clip_fraction": tally.mean("clip_fraction"),
-            "behaviour_kl": tally.mean("behaviour_kl"),
-            "behaviour_masked": tally.mean("behaviour_masked"),
-            "behaviour_gap_max": tally.sums["behaviour_gap_max"],
-            "grad_norm": float(cast(Tensor, norm)) if finite else -1.0,
-            "lr": lr,
+            **{name: value if math.isfinite(value) else None for name, value in figures.items()},
             "tokens_trained": tally.tokens,
-            "update_skipped": float(not finite),
+            "update_skipped": not finite,
         }
 
     def _set_rate(self, number: int) -> float:

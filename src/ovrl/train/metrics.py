@@ -52,6 +52,7 @@ def sampled(groups: Sequence[Group], rejected: Counter[str], used: int, version:
         version: the policy version that is trained.
     """
     trajectories = [trajectory for group in groups for trajectory in group.trajectories]
+    count = max(1, len(trajectories))
     scores = [t.score for t in trajectories if t.score.reward is not None]
     rewards = [score.reward for score in scores if score.reward is not None]
     lengths = [len(t.token_ids) for t in trajectories]
@@ -67,11 +68,11 @@ def sampled(groups: Sequence[Group], rejected: Counter[str], used: int, version:
         "groups_used": used,
         "groups_rejected": dict(rejected),
         "unscored": len(trajectories) - len(scores),
-        "no_answer_rate": sum(t.score.status == "no_answer" for t in trajectories) / len(trajectories),
+        "no_answer_rate": sum(t.score.status == "no_answer" for t in trajectories) / count,
         "age_max": max(ages, default=0),
         "age_mean": statistics.fmean(ages) if ages else 0.0,
-        "completion_tokens": statistics.fmean(lengths),
-        "truncated_rate": sum(t.finish_reason == "length" for t in trajectories) / len(trajectories),
+        "completion_tokens": statistics.fmean(lengths) if lengths else 0.0,
+        "truncated_rate": sum(t.finish_reason == "length" for t in trajectories) / count,
     }
 
 

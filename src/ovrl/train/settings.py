@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from ovrl.errors import UsageError
 from ovrl.images import MAX_PIXELS
@@ -66,6 +66,8 @@ class LearnerSettings(Settings):
     rollout_batch: PositiveInt = 256
     """Completions that the in-process engine decodes together."""
 
+    machine_fields: ClassVar[frozenset[str]] = frozenset({"device", "rollout_batch"})
+
 
 class TrainSettings(Settings):
     """`ovrl train`."""
@@ -85,6 +87,14 @@ class TrainSettings(Settings):
     learner: LearnerSettings = LearnerSettings()
 
     machine_fields: ClassVar[frozenset[str]] = frozenset({"keep_checkpoints", "save_every"})
+
+    @model_validator(mode="after")
+    def _on_policy(self) -> "TrainSettings":
+        """Refuse sampling that the recorded log-probabilities do not describe: the weights would be biased."""
+        drawn = self.sampling
+        if (drawn.temperature, drawn.top_p, drawn.top_k) != (1.0, 1.0, 0):
+            raise ValueError("training samples from the policy itself: sampling.temperature and top_p 1, top_k 0")
+        return self
 
 
 def preset_names() -> list[str]:

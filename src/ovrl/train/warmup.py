@@ -20,12 +20,18 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from ovrl import images
-from ovrl.errors import UsageError
+from ovrl.errors import RecordError, UsageError
 from ovrl.records import Sample, derive_seed
+from ovrl.rejects import Rejects
 from ovrl.rollout import prompt
 from ovrl.train.warmup_settings import WarmupSettings
 
 log = logging.getLogger(__name__)
+
+SAVE_EVERY = 200
+"""Steps between the states that an interrupted warm-up goes on from."""
+
+_STATE = "state.pt"
 
 IGNORED = -100
 """Label of a token that carries no loss."""
@@ -132,8 +138,11 @@ def warm_up(
     *,
     seed: int,
     on_step: Callable[[int, dict[str, float]], None],
+    rejects: Rejects | None = None,
 ) -> None:
     """Train the model on the answers of `samples` and write it to `out`, a Hugging Face directory.
+
+    Resumable: every `SAVE_EVERY` steps the state goes to `out`, and a later call goes on from there.
 
     Args:
         samples: tasks with at least one gold answer each; `meta["thinking"]` is the rationale, if any.
@@ -143,6 +152,7 @@ def warm_up(
         seed: of the order of the samples.
         on_step: told of every step, counted from 1, in the main process: loss (nats per token), lr,
             grad_norm, tokens.
+        rejects: takes samples whose images or marks are wrong; None: they end the warm-up.
 
     Raises:
         UsageError: no sample fits `max_length`, or the batch cannot be shared among the processes.
@@ -154,10 +164,11 @@ def warm_up(
     processor: Any = AutoProcessor.from_pretrained(model_path)
     # Single precision whatever the checkpoint holds: steps of this size vanish in 16 bits.
     model: Any = AutoModelForImageTextToText.from_pretrained(model_path, dtype=torch.float32)
-    examples = _encode_all(processor, samples, settings.max_length)
+    examples = _encode_all(processor, samples, settings.max_length, rejects)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=settings.weight_decay
     )
+    start = _restore(out, model, optimizer)
     model, optimizer = accelerator.prepare(model, optimizer)
     model.train()
     batches = plan(
@@ -167,6 +178,8 @@ def warm_up(
         seed=derive_seed(seed, "warmup"),
     )
     for step, batch in enumerate(batches):
+        if step < start:
+            continue
         mine = batch[accelerator.process_index :: accelerator.num_processes]
         inputs, labels = collate([examples[index] for index in mine], processor.tokenizer.pad_token_id)
         for group in optimizer.param_groups:
@@ -174,12 +187,49 @@ def warm_up(
         metrics = _step(accelerator, model, optimizer, inputs, labels, settings.clip_norm)
         if accelerator.is_main_process:
             on_step(step + 1, {**metrics, "lr": learning_rate(step, settings)})
+        if (step + 1) % SAVE_EVERY == 0:
+            _keep(accelerator, model, optimizer, out, step + 1)
     _save(accelerator, model, processor, out)
 
 
-def _encode_all(processor: Any, samples: Sequence[Sample], max_length: int) -> list[Example]:
+def saved_steps(out: Path) -> int:
+    """Return how many steps an interrupted warm-up in `out` has kept."""
+    path = out / _STATE
+    return int(torch.load(path, weights_only=True, map_location="cpu")["step"]) if path.exists() else 0
+
+
+def _restore(out: Path, model: Any, optimizer: Any) -> int:
+    """Bring model and optimizer to where an interrupted warm-up was and return its steps."""
+    path = out / _STATE
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    log.info("going on from step %d", state["step"])
+    return int(state["step"])
+
+
+def _keep(accelerator: Accelerator, model: Any, optimizer: Any, out: Path, step: int) -> None:
+    """Write the state of a warm-up under way, whole or not at all."""
+    weights = accelerator.get_state_dict(model)
+    if accelerator.is_main_process:
+        out.mkdir(parents=True, exist_ok=True)
+        temporary = out / f".{_STATE}"
+        torch.save({"step": step, "model": weights, "optimizer": optimizer.state_dict()}, temporary)
+        temporary.replace(out / _STATE)
+
+
+def _encode_all(processor: Any, samples: Sequence[Sample], max_length: int, rejects: Rejects | None) -> list[Example]:
     """Return every sample that fits, encoded: each image is opened and cut into patches once."""
-    examples = [encode(processor, sample) for sample in samples]
+    examples: list[Example] = []
+    for sample in samples:
+        try:
+            examples.append(encode(processor, sample))
+        except RecordError as error:
+            if rejects is None:
+                raise
+            rejects.add(error, record_id=sample.id)
     short = [example for example in examples if len(example.labels) <= max_length]
     if not short:
         raise UsageError(f"none of the {len(samples)} warm-up samples has at most {max_length} tokens")
@@ -220,4 +270,5 @@ def _save(accelerator: Accelerator, model: Any, processor: Any, out: Path) -> No
     if accelerator.is_main_process:
         accelerator.unwrap_model(model).save_pretrained(out, state_dict=state)
         processor.save_pretrained(out)
+        (out / _STATE).unlink(missing_ok=True)
     accelerator.wait_for_everyone()

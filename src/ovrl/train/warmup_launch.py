@@ -7,10 +7,11 @@ from pathlib import Path
 from ovrl.curate import synthetic
 from ovrl.errors import UsageError
 from ovrl.records import Sample
+from ovrl.rejects import Rejects
 from ovrl.rollout.policy import Policy
 from ovrl.rollout.tiny import make_tiny
 from ovrl.train.metrics import Metrics
-from ovrl.train.warmup import warm_up
+from ovrl.train.warmup import saved_steps, warm_up
 from ovrl.train.warmup_settings import WarmupSettings
 
 
@@ -20,6 +21,7 @@ def launch(
     out: Path,
     settings: WarmupSettings,
     *,
+    rejects: Rejects,
     seed: int,
     on_step: Callable[[dict[str, float]], None],
 ) -> None:
@@ -31,6 +33,7 @@ def launch(
             synthetic samples; other text is spelled out.
         out: the directory; the caller owns its manifest.
         settings: how long and how fast.
+        rejects: takes samples whose images or marks are wrong.
         seed: of the weights of `tiny` and of the order of the samples.
         on_step: told the figures of each step.
 
@@ -39,7 +42,7 @@ def launch(
     """
     if not samples:
         raise UsageError("no samples to warm up on")
-    metrics = Metrics(out / "metrics.jsonl", 0)
+    metrics = Metrics(out / "metrics.jsonl", saved_steps(out))
 
     def note(step: int, figures: dict[str, float]) -> None:
         line = {"step": step - 1, **figures}  # counted from 0, as in training
@@ -52,5 +55,5 @@ def launch(
             model = folder
         else:
             Policy.load(model)  # for its clear error; the weights are read again below
-        warm_up(samples, model, out, settings, seed=seed, on_step=note)
+        warm_up(samples, model, out, settings, rejects=rejects, seed=seed, on_step=note)
     metrics.close()
