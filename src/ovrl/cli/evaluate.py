@@ -48,7 +48,7 @@ def evaluate(
     settings = session.resolve("eval", EvalSettings, n=n, k=k, sampling__max_new_tokens=max_new_tokens).value
     limits = [_floor(text) for text in floors or ()]
     selection = Selection.parse(limit, shard)
-    inputs = describe_inputs(samples, model=None if settings.engine.engine == "fake" else model)
+    inputs = describe_inputs(samples, model=model, engine=settings.engine.engine)
     identity = session.identity("eval", settings, inputs, selection, mode=mode)
     if dry_run:
         bad = Rejects(None)

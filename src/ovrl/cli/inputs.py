@@ -12,7 +12,7 @@ from ovrl.samples import Selection, read_samples
 _EDGE = 1 << 20  # bytes read at each end of a weight file: training changes every tensor
 
 
-def describe_inputs(*sources: str, model: str | None = None) -> dict[str, dict[str, Any]]:
+def describe_inputs(*sources: str, model: str | None = None, engine: str = "transformers") -> dict[str, dict[str, Any]]:
     """Return path -> digest and rows for data, and a digest of the model.
 
     Raises:
@@ -21,8 +21,9 @@ def describe_inputs(*sources: str, model: str | None = None) -> dict[str, dict[s
     described: dict[str, dict[str, Any]] = {}
     for source in sources:
         described[source] = {"sha256": None, "rows": None} if source == "-" else store.describe(Path(source))
-    if model is not None:
-        described[model] = {"sha256": _model_digest(model), "rows": None}
+    if model is not None:  # the scripted engine's model is its reply, not a directory
+        digest = f"reply {model}" if engine == "fake" else _model_digest(model)
+        described[model] = {"sha256": digest, "rows": None}
     return described
 
 

@@ -65,7 +65,7 @@ def rollout(
     ).value
     source = options.one_input(source, source_option)
     selection = Selection.parse(limit, shard)
-    inputs = describe_inputs(source, model=None if settings.engine.engine == "fake" else model)
+    inputs = describe_inputs(source, model=model, engine=settings.engine.engine)
     if dry_run:
         _count(session, count_samples(source, selection), settings.n)
         return

@@ -3,6 +3,7 @@
 A process of its own, because a hang inside a library can only be ended from outside.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -29,16 +30,14 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     mode = "ov15" if sys.argv[2] == "ov15" else "strict"
     rule = resolve(sys.argv[3], REWARDS, "reward") if len(sys.argv) > 3 else None
-    while True:
-        try:
+    with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe: it needs no more
+        while True:
             question, completion = connection.recv()
-        except EOFError:
-            return
-        prepare(question, rule)
-        connection.send(STARTED)  # only now does the clock run: libraries are not the completion's fault
-        start = time.perf_counter()
-        verdict = judge(question, completion, mode=mode, rule=rule)
-        connection.send((verdict, (time.perf_counter() - start) * 1000))
+            prepare(question, rule)
+            connection.send(STARTED)  # only now does the clock run: libraries are not the completion's fault
+            start = time.perf_counter()
+            verdict = judge(question, completion, mode=mode, rule=rule)
+            connection.send((verdict, (time.perf_counter() - start) * 1000))
 
 
 if __name__ == "__main__":
