@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from ovrl.errors import OvrlError
+from ovrl.records import ImageRef
 from ovrl.rejects import Rejects
 from ovrl.train import loop
 from ovrl.train.launch import launch
@@ -152,3 +154,20 @@ def test_a_run_without_anything_to_learn_ends_with_a_clear_word(tmp_path, go, ti
                              batch={"groups": 1, "group_size": 2, "refills": 0})  # fmt: skip
     with pytest.raises(OvrlError, match=r"no group of the last 20 steps had anything to teach .*zero_variance"):
         go(tmp_path / "run", settings)
+
+
+def test_samples_that_cannot_be_asked_are_rejects_and_a_step_without_groups_is_no_crash(
+    tmp_path, model, samples, tiny_settings
+):
+    torn = [replace(sample, images=(ImageRef(data=b"no image"),)) for sample in samples[:2]]
+    rejects = Rejects(tmp_path / "rejects.jsonl")
+    settings = tiny_settings(steps=1, batch={"groups": 2, "group_size": 2, "refills": 0})
+    run = tmp_path / "run"
+    run.mkdir()
+    counts = launch(torn, model, run, settings, rejects=rejects, seed=1, on_step=lambda line: None)
+    assert counts["groups_rejected"] == {"bad_prompt": 2}
+    assert {json.loads(line)["id"] for line in (tmp_path / "rejects.jsonl").read_text().splitlines()} == {
+        sample.id for sample in torn
+    }
+    (line,) = lines(run, "metrics.jsonl")
+    assert (line["groups_used"], line["reward_mean"]) == (0, None)

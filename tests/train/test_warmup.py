@@ -1,16 +1,20 @@
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from ovrl.curate.synthetic import generate
 from ovrl.errors import UsageError
-from ovrl.records import Sample
+from ovrl.records import ImageRef, Sample
+from ovrl.rejects import Rejects
 from ovrl.rollout.tiny import make_tiny
+from ovrl.train import warmup
 from ovrl.train.warmup import IGNORED, answer_loss, collate, encode, learning_rate, plan, target, warm_up
 from ovrl.train.warmup_settings import WarmupSettings
 
@@ -135,3 +139,34 @@ def test_samples_that_are_all_too_long_are_refused(tiny: Path, samples: list[Sam
     settings = WarmupSettings(steps=1, max_length=8)
     with pytest.raises(UsageError, match="none of the 16"):
         warm_up(samples, str(tiny), tmp_path / "warm", settings, seed=1, on_step=lambda step, metrics: None)
+
+
+def test_a_stopped_warmup_goes_on_where_it_was_and_ends_the_same(
+    tiny: Path, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(warmup, "SAVE_EVERY", 2)
+    settings = WarmupSettings(steps=6, batch_size=4)
+    seen: list[int] = []
+
+    def stop(step: int, figures: dict[str, float]) -> None:
+        seen.append(step)
+        if seen == [1, 2, 3, 4, 5]:
+            raise KeyboardInterrupt
+
+    warm_up(samples, str(tiny), tmp_path / "whole", settings, seed=1, on_step=lambda step, figures: None)
+    with pytest.raises(KeyboardInterrupt):
+        warm_up(samples, str(tiny), tmp_path / "broken", settings, seed=1, on_step=stop)
+    assert warmup.saved_steps(tmp_path / "broken") == 4
+    warm_up(samples, str(tiny), tmp_path / "broken", settings, seed=1, on_step=stop)
+    assert seen == [1, 2, 3, 4, 5, 5, 6]
+    whole, again = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    assert not (tmp_path / "broken" / "state.pt").exists()
+
+
+def test_a_damaged_picture_is_a_reject_and_not_the_end(tiny: Path, samples: list[Sample], tmp_path: Path):
+    torn = replace(samples[0], id="torn", images=(ImageRef(data=b"no image"),))
+    rejects = Rejects(None)
+    settings = WarmupSettings(steps=1, batch_size=4)
+    warm_up([torn, *samples], str(tiny), tmp_path, settings, seed=1, on_step=lambda *_: None, rejects=rejects)
+    assert dict(rejects.reasons) == {"images": 1}
