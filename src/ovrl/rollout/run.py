@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from ovrl import codec
 from ovrl.errors import RecordError
@@ -86,7 +86,7 @@ def _asked(samples: Iterable[Sample], settings: RolloutSettings) -> Iterator[Sam
     """Yield the samples in the mode that the settings ask for."""
     mode = settings.prompt_type
     for sample in samples:
-        yield sample if mode is None else replace(sample, question=replace(sample.question, prompt_type=mode))
+        yield sample if mode is None else sample.with_prompt_type(mode)
 
 
 def _prompt(sample: Sample, settings: RolloutSettings, rejects: Rejects) -> Prompt | None:
