@@ -9,6 +9,7 @@ from builders import picture, sample
 from ovrl import codec
 from ovrl.errors import RecordError
 from ovrl.records import Completion
+from ovrl.reward.lines import parse
 
 GOOD: dict[str, Any] = {"id": "a", "problem": "What?", "answer": ["3"]}
 
@@ -105,8 +106,10 @@ def test_a_completion_line_can_be_scored_alone(with_tokens: bool):
         token_ids=(4, 0),
         logprobs=(-0.5, -1.0),
     )
-    record = json.loads(json.dumps(codec.encode_completion(completion, with_tokens=with_tokens)))
-    assert codec.decode_question(record) == question
+    raw = json.dumps(codec.encode_completion(completion, with_tokens=with_tokens)).encode()
+    (line,) = parse(raw, 1)
+    assert line.question == question
+    record = json.loads(raw)
     assert (record["id"], record["sample_id"], record["k"]) == ("s1#2", "s1", 2)
     assert record.get("token_ids") == ([4, 0] if with_tokens else None)
 

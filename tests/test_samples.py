@@ -9,7 +9,8 @@ from builders import sample
 from ovrl import parquet
 from ovrl.errors import UsageError
 from ovrl.rejects import Rejects
-from ovrl.samples import Selection, read_samples
+from ovrl.samples import read_samples
+from ovrl.selection import Selection
 
 
 def text(*records: Any) -> str:

@@ -9,7 +9,8 @@ import pytest
 from builders import identity
 from ovrl import store
 from ovrl.errors import UsageError
-from ovrl.store import Directory, JsonLines, OutputFile
+from ovrl.json_lines import JsonLines
+from ovrl.store import Directory, OutputFile
 
 
 def write(target: Path, count: int, *, stop_at: int | None = None, name: str = "rows.jsonl", **settings: Any) -> int:
@@ -17,12 +18,13 @@ def write(target: Path, count: int, *, stop_at: int | None = None, name: str = "
     with JsonLines(str(target), name, identity(**settings)) as lines:
         if lines.finished:
             return count
-        for number in range(len(lines.recovered), count):
+        recovered = len(lines.recovered)
+        for number in range(recovered, count):
             if number == stop_at:
                 raise KeyboardInterrupt
             lines.write({"n": number})
         lines.finish({"lines": count})
-        return len(lines.recovered)
+        return recovered
 
 
 def numbers(path: Path) -> list[int]:

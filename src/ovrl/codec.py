@@ -15,14 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ovrl import images
 from ovrl.errors import RecordError
-from ovrl.records import Completion, Evidence, FinishReason, ImageRef, PromptType, Question, Sample, Status
-
-_PROMPT_TYPES: dict[str | None, PromptType] = {
-    "normal": "normal",
-    "thinking": "thinking",
-    "default": "thinking",  # the released data set's word for it
-    None: "thinking",
-}
+from ovrl.records import PROMPT_TYPES, Completion, Evidence, FinishReason, ImageRef, Question, Sample, Status
 
 
 class _Wire(BaseModel):
@@ -42,13 +35,6 @@ class _QuestionFields(_Wire):
     prompt_type: str | None = None
     source: str | None = None
     meta: dict[str, Any] | str | None = None
-
-
-class _LineFields(_QuestionFields):
-    """A line to be scored: the gold answer and perhaps the problem."""
-
-    problem: str = ""
-    answer: list[str] | str
 
 
 class _SampleFields(_QuestionFields):
@@ -121,25 +107,16 @@ def decode_sample(record: Any, base: Path) -> Sample:
     )
 
 
-def decode_question(record: Any) -> Question:
-    """Return the question inside a completion line, or inside any line to be scored.
-
-    Raises:
-        RecordError: a field is wrong.
-    """
-    return _question(_validate(_LineFields, record))
-
-
-def _question(fields: _LineFields | _SampleFields) -> Question:
-    if fields.prompt_type not in _PROMPT_TYPES:
-        known = ", ".join(name for name in _PROMPT_TYPES if name)
+def _question(fields: _SampleFields) -> Question:
+    if fields.prompt_type not in PROMPT_TYPES:
+        known = ", ".join(name for name in PROMPT_TYPES if name)
         raise RecordError("prompt_type", f"unknown value {fields.prompt_type!r}; known: {known}")
     return Question(
         problem=fields.problem,
         answer=(fields.answer,) if isinstance(fields.answer, str) else tuple(fields.answer),
         answer_type=fields.answer_type or "any",
         problem_type=fields.problem_type or "general",
-        prompt_type=_PROMPT_TYPES[fields.prompt_type],
+        prompt_type=PROMPT_TYPES[fields.prompt_type],
         source=fields.source,
         meta=_decode_meta(fields.meta),
     )

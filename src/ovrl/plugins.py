@@ -10,7 +10,6 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,8 @@ def resolve(name: str, table: Mapping[str, str], kind: str) -> Any:
     """
     if name in table:
         return _load(table[name], kind)
+    from importlib import metadata  # slow to import, and most runs name no plug-in
+
     installed = {entry.name: entry for entry in metadata.entry_points(group=f"ovrl.{kind}s")}
     if name in installed:
         return _load(installed[name].value, kind)

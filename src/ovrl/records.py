@@ -26,6 +26,14 @@ ANSWER_TYPES: tuple[str, ...] = get_args(AnswerType)
 PromptType = Literal["normal", "thinking"]
 """`normal` asks for the answer alone, `thinking` for a chain of thought first."""
 
+PROMPT_TYPES: dict[str | None, PromptType] = {
+    "normal": "normal",
+    "thinking": "thinking",
+    "default": "thinking",
+    None: "thinking",
+}
+"""What may stand in `prompt_type`, and what it means; `default` is the released data set's word for thinking."""
+
 FinishReason = Literal["stop", "length", "abort", "error"]
 
 Status = Literal["ok", "no_answer", "ambiguous", "parse_error", "invalid_gold", "timeout", "error", "unsupported"]

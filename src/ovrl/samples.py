@@ -1,8 +1,6 @@
 """Read samples: JSON lines, parquet, a directory of either, or stdin."""
 
-import itertools
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,68 +8,31 @@ from ovrl import codec, store
 from ovrl.errors import RecordError, UsageError
 from ovrl.records import Sample
 from ovrl.rejects import Rejects
+from ovrl.selection import Selection
 
 _SUFFIXES = (".jsonl", ".parquet")
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which part of an input is read."""
-
-    limit: int | None = None
-    """At most so many records."""
-    shard: tuple[int, int] = (0, 1)
-    """(i, n): every n-th record, starting with record i."""
-
-    @property
-    def partial(self) -> bool:
-        """Whether anything is left out."""
-        return self.limit is not None or self.shard != (0, 1)
-
-    def count(self, total: int) -> int:
-        """Return how many of `total` records are selected."""
-        index, count = self.shard
-        part = len(range(index, total, count))
-        return part if self.limit is None else min(part, self.limit)
-
-    def __call__(self, items: Iterable[Any]) -> Iterator[Any]:
-        """Yield the selected items."""
-        index, count = self.shard
-        return itertools.islice(itertools.islice(items, index, None, count), self.limit)
-
-    @staticmethod
-    def parse(limit: int | None, shard: str | None) -> "Selection":
-        """Return the selection of the flags `--limit N --shard i/n`, with i from 0.
-
-        Raises:
-            UsageError: the shard is not `i/n` with 0 <= i < n, or the limit is negative.
-        """
-        if limit is not None and limit < 0:
-            raise UsageError(f"--limit {limit}: a count is expected")
-        if shard is None:
-            return Selection(limit)
-        index, _, count = shard.partition("/")
-        if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
-            raise UsageError(f"--shard {shard!r}: give i/n with 0 <= i < n, such as 0/4")
-        return Selection(limit, (int(index), int(count)))
-
-
-def data_files(source: str) -> list[Path]:
+def data_files(source: str, suffixes: tuple[str, ...] = _SUFFIXES) -> list[Path]:
     """Return the files that `source` names, in order.
+
+    Args:
+        source: a file, or a directory whose data files are meant.
+        suffixes: what counts as data.
 
     Raises:
         UsageError: nothing is there, or a file of an unknown kind is named.
     """
     path = Path(source)
     if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES and _holds_samples(p))
+        files = sorted(p for p in path.iterdir() if p.suffix in suffixes and _holds_samples(p))
         if not files:
-            raise UsageError(f"{source} holds no {' or '.join(_SUFFIXES)} file")
+            raise UsageError(f"{source} holds no {' or '.join(suffixes)} file")
         return files
     if not path.exists():
         raise UsageError(f"{source} does not exist")
-    if path.suffix not in _SUFFIXES:
-        raise UsageError(f"{source}: unknown kind of file; known: {', '.join(_SUFFIXES)}")
+    if path.suffix not in suffixes:
+        raise UsageError(f"{source}: unknown kind of file; known: {', '.join(suffixes)}")
     return [path]
 
 

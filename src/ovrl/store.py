@@ -2,7 +2,6 @@
 
     OutputFile    one file: `x.partial` grows, `x` appears when it is complete, `x.manifest.json` beside it
     Directory     a run's directory: `manifest.json` first, `_SUCCESS` last, one process at a time
-    JsonLines     lines to either of them, or to stdout
 
 All know what they were started with. The same command again goes on where it stopped, or says that all
 is done; a command with other settings or other inputs is refused.
@@ -254,79 +253,6 @@ class OutputFile:
         self.close()
 
 
-class JsonLines:
-    """JSON lines to stdout, to one file, or to a named file inside a directory; resumable but for stdout."""
-
-    def __init__(self, target: str, file_name: str, identity: Identity, *, overwrite: bool = False) -> None:
-        """Open the output.
-
-        Args:
-            target: "-" for stdout, a path that ends in .jsonl or .json for a file, else a directory.
-            file_name: the file's name inside a directory.
-            identity: what the output is made from.
-            overwrite: start again.
-
-        Raises:
-            UsageError: as for `Directory` and `OutputFile`.
-        """
-        self._directory: Directory | None = None
-        self._output: OutputFile | None = None
-        self.finished = False
-        self.recovered: list[dict[str, Any]] = []
-        """Complete lines of an earlier, interrupted run."""
-        self.counts: dict[str, Any] = {}
-        """What the run that finished the output counted."""
-        self._file: TextIO = sys.stdout
-        if target == "-":
-            return
-        path = Path(target)
-        if path.suffix in (".jsonl", ".json"):
-            self._output = OutputFile(path, identity, overwrite=overwrite)
-            self.finished, self._partial = self._output.finished, self._output.partial
-            self.counts = self._output.counts
-        else:
-            self._directory = Directory(path, identity, overwrite=overwrite)
-            self.finished, self._partial = self._directory.finished, path / f"{file_name}.partial"
-            self.counts = self._directory.counts
-            if not self.finished and (path / file_name).exists():
-                (path / file_name).replace(self._partial)  # stopped between the last line and `_SUCCESS`
-        if not self.finished:
-            self.recovered = _recover(self._partial)
-            self._file = self._partial.open("a", encoding="utf-8")
-
-    def write(self, record: Mapping[str, Any]) -> None:
-        """Append one record and hand it to the system, so that a killed process loses nothing."""
-        self._file.write(dumps(record) + "\n")
-        self._file.flush()
-
-    def finish(self, counts: Mapping[str, Any]) -> None:
-        """Give the output its final name and write its manifest."""
-        if self._output is not None:
-            self._file.close()
-            self._output.finish(counts)
-        elif self._directory is not None:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            final = self._partial.with_suffix("")
-            self._partial.replace(final)
-            self._directory.finish(counts, [final.name])
-        self.finished, self.counts = True, dict(counts)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not sys.stdout and not self.finished:
-            with contextlib.suppress(OSError):  # a full disk: what was flushed before is kept
-                self._file.close()
-        if self._directory:
-            self._directory.__exit__(kind, error, trace)
-        if self._output:
-            self._output.close()
-
-
 def _refuse_own_input(path: Path, identity: Identity) -> None:
     """Raise when the output is, or holds, something that the command reads: it would be written over.
 
@@ -338,25 +264,6 @@ def _refuse_own_input(path: Path, identity: Identity) -> None:
         source = Path(name).resolve()
         if output == source or output in source.parents:
             raise UsageError(f"the output {path} is, or holds, the input {name}; choose another output")
-
-
-def _recover(partial: Path) -> list[dict[str, Any]]:
-    """Return the complete lines of an interrupted output, and cut what is torn behind them."""
-    recovered: list[dict[str, Any]] = []
-    partial.touch()
-    kept = 0
-    with partial.open("rb") as file:
-        for line in file:
-            try:
-                record = json.loads(line) if line.endswith(b"\n") else None
-            except ValueError:  # no JSON, or no UTF-8
-                record = None
-            if record is None:
-                break
-            recovered.append(record)
-            kept += len(line)
-    os.truncate(partial, kept)
-    return recovered
 
 
 def _lock(path: Path) -> int:

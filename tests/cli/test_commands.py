@@ -45,11 +45,11 @@ def test_a_list_of_completions_becomes_a_line_for_each(cli: Cli, monkeypatch: py
 
 def test_a_rule_of_your_own_is_a_file_and_a_function(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "rule.py").write_text(
-        "from ovrl.records import Score\n"
-        "def length(question, completion, mode):\n"
+        "def length(record):\n"
+        "    completion = record['completion']\n"
         "    if completion == 'fall': raise ValueError('I fell')\n"
         "    if completion == 'print': print('no record')\n"
-        "    return Score(reward=float(len(completion)))\n"
+        "    return len(completion)\n"
     )
     feed(monkeypatch, *(line(text, completion=text) for text in ("abc", "fall", "print", "x")))
     result = cli("score", "--reward", f"{tmp_path}/rule.py:length")
@@ -62,7 +62,8 @@ def test_a_rule_of_your_own_is_a_file_and_a_function(cli: Cli, tmp_path: Path, m
 def test_a_rule_that_hangs_or_dies_costs_itself_alone(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "rule.py").write_text(
         "import os\nfrom ovrl.records import Score\n"
-        "def rule(question, completion, mode):\n"
+        "def rule(record):\n"
+        "    completion = record['completion']\n"
         "    if completion == 'hang':\n        while True: pass\n"
         "    if completion == 'die': os._exit(1)\n"
         "    return Score(reward=1.0)\n"

@@ -48,7 +48,7 @@ QUESTION = {"problem": "What is 1 + 2?", "answer": "3", "answer_type": "number"}
         (["rollout", "{pool}", "--model", "x", "--shard", "4/4"], 2, "--shard '4/4'"),
         (["rollout", "{pool}", "--model", "x", "-q", "-v"], 2, "-q and -v cannot both be given"),
         (["score", "no.jsonl"], 2, "no.jsonl does not exist"),
-        (["score", "{here}"], 2, "Is a directory"),
+        (["score", "{here}"], 2, "holds no .jsonl file"),
         (["score", "{pool}x"], 2, "does not exist"),
         (["score", "--reward", "nothing"], 2, "unknown reward 'nothing'"),
         (["score", "--reward", "no.py:f"], 2, "no such file: no.py"),
@@ -147,10 +147,10 @@ def test_bad_lines_to_score_go_to_rejects(cli: Cli, tmp_path: Path):
 
 
 def test_an_unscored_line_counts_as_bad(cli: Cli, tmp_path: Path):
-    path = write(tmp_path / "c.jsonl", line("a"), line("b", answer_type="general-code"))
+    path = write(tmp_path / "c.jsonl", line("a"), line("b", answer=""))
     result = cli("score", path, "-o", tmp_path / "s.jsonl")
     assert result.code == 3
-    assert [(r["status"], r["reward"]) for r in lines_of(tmp_path / "s.jsonl")] == [("ok", 1.0), ("unsupported", None)]
+    assert [(r["status"], r["reward"]) for r in lines_of(tmp_path / "s.jsonl")] == [("ok", 1.0), ("invalid_gold", None)]
 
 
 def test_an_unknown_answer_type_is_scored_as_any_with_one_warning_that_counts(cli: Cli, tmp_path: Path):

@@ -47,7 +47,7 @@ def test_another_engine_or_an_edited_rule_is_not_already_complete(cli, tmp_path)
     samples = tmp_path / "s.jsonl"
     cli("data", "synth", "-n", "2", "-o", samples)
     rule = tmp_path / "my_rule.py"
-    rule.write_text("from ovrl.records import Score\n\ndef one(q, c, m):\n    return Score(reward=1.0)\n")
+    rule.write_text("from ovrl.records import Score\n\ndef one(record):\n    return Score(reward=1.0)\n")
     out, scores = tmp_path / "r.jsonl", tmp_path / "sc.jsonl"
     assert cli("rollout", samples, "--engine", "fake", "--model", "B", "-n", "1", "-o", out).code == 0
     assert cli("rollout", samples, "--engine", "fake", "--model", "C", "-n", "1", "-o", out).code == 2

@@ -26,7 +26,7 @@ def count(path: Path) -> int:
 def test_score(shell: Started, tmp_path: Path, number: int):
     (tmp_path / "slow.py").write_text(
         "import time\nfrom ovrl.records import Score\n"
-        "def rule(question, completion, mode):\n    time.sleep(0.02)\n    return Score(reward=float(completion))\n"
+        "def rule(record):\n    time.sleep(0.02)\n    return Score(reward=float(record['completion']))\n"
     )
     lines = [line(f"s{i}", completion=str(i)) for i in range(60)]
     (tmp_path / "c.jsonl").write_text("".join(json.dumps(record) + "\n" for record in lines))
@@ -83,7 +83,7 @@ def test_curate_and_eval(shell: Started, cli: Cli, jsonl: Path, scored: Path, tm
     slow = ["-s", "eval.score.reward=slow.py:rule", "-s", "eval.score.workers=1", "-s", "eval.engine.engine=fake"]
     (tmp_path / "slow.py").write_text(
         "import time\nfrom ovrl.records import Score\n"
-        "def rule(question, completion, mode):\n    time.sleep(0.03)\n    return Score(reward=1.0)\n"
+        "def rule(record):\n    time.sleep(0.03)\n    return Score(reward=1.0)\n"
     )
     command = ["eval", "--model", 3, "--samples", jsonl, "-n", 4, *slow, "-o"]
     partial = tmp_path / "eval" / "scores.jsonl.partial"
@@ -109,7 +109,7 @@ def test_train(shell: Started, cli: Cli, jsonl: Path, tiny: Path, tmp_path: Path
     """Rewards are the parity of the length, so that a random model has something to learn."""
     (tmp_path / "parity.py").write_text(
         "from ovrl.records import Score\n"
-        "def rule(question, completion, mode):\n    return Score(reward=float(len(completion) % 2))\n"
+        "def rule(record):\n    return Score(reward=float(len(record['completion']) % 2))\n"
     )
     small = {
         "batch.groups": 4,

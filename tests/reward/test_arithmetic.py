@@ -21,6 +21,11 @@ from ovrl.reward.arithmetic import evaluate
         ("(1).bit_length()", None),
         ("[42][0]", None),
         ("True", None),
+        ("3 > 2", 1.0),
+        ("3 <= 2", 0.0),
+        ("3 < 2 < 1", None),
+        ("1j < 2", None),
+        ("0x10", None),
         ("1j", None),
         ("(-1)**0.5", None),  # complex
         ("9**9**9", None),

@@ -36,8 +36,14 @@ def test_iou(answer: str, reward: float, status: str):
     assert (got.reward, got.status) == (pytest.approx(reward, abs=1e-12), status)
 
 
-@pytest.mark.parametrize("gold", ["", "[0, 0]", "[1, 1, 1, 1]", "[2, 0, 0, 2]", "nothing"])
-def test_a_gold_without_area_is_invalid(gold: str):
+@pytest.mark.parametrize("gold", ["[1, 1, 1, 1]", "[2, 0, 0, 2]"])
+def test_a_gold_without_area_cannot_be_met(gold: str):
+    assert outcome(score, f"{gold}", gold) == (0.0, "parse_error")
+    assert outcome(score, "[0,0,2,2]", gold) == (0.0, "ok")
+
+
+@pytest.mark.parametrize("gold", ["", "[0, 0]", "nothing"])
+def test_a_gold_that_is_no_box_is_invalid(gold: str):
     assert outcome(score, "[0,0,2,2]", gold) == (None, "invalid_gold")
 
 

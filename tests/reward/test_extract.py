@@ -67,3 +67,32 @@ def test_many_tags_cost_linear_time(piece: str):
 def test_what_is_left_holds_no_closed_thought(text: str):
     assert think_blocks(without_thinking(text)) == [] or "</think>" not in without_thinking(text)
     assert "</think>" not in without_thinking(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "strict"),
+    [
+        ("<think>It may be <answer>D</answer>", None),
+        ("<think>Perhaps the <answer>D</answer>", None),
+        ("<think>可能是<answer>D</answer>", None),
+        ("<think>So the answer is <answer>D</answer>", "D"),
+        ("<think>[0.1, 0.2, 0.3, 0.4]<answer>D</answer>", "D"),
+        ("<think>It may be B. <answer>C</answer> No, it is <answer>D</answer>", "D"),
+        ("<think>a</think>It may be <answer>D</answer>", "D"),  # said, not thought
+        ("It may be <answer>D</answer>", "D"),
+    ],
+)
+def test_a_guess_in_a_thought_that_never_ends_is_no_answer(text: str, strict: str | None):
+    assert final_answer(text, "strict") == strict
+    assert final_answer(text, "ov15") == "D"
+
+
+@pytest.mark.parametrize("piece", ["<think></think>", "</think>", "<|im_end|>", "<think>a", "<answer></answer>"])
+def test_many_blocks_cost_little(piece: str):
+    start = time.process_time()
+    final_answer(piece * (200_000 // len(piece)), "strict")
+    assert time.process_time() - start < 1.0
+
+
+def test_a_lone_closing_tag_ends_all_thinking_before_it():
+    assert without_thinking("a<think>b</think>c</think>d<think>e</think>f") == "df"

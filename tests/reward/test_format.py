@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from ovrl.reward.format import reward
 
-THOUGHT = "<think>" + "the cubes are red " * 9 + "</think>"
+THOUGHT = "<think>" + "".join(f"Cube number {n} on the left is red. " for n in range(5)) + "</think>"
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,10 @@ THOUGHT = "<think>" + "the cubes are red " * 9 + "</think>"
         ("<think></think>\\boxed{4}", 0.0, 1.0),  # nothing was thought
         ("<think>....</think>\\boxed{4}", 0.0, 1.0),
         (THOUGHT + "\\boxed{4}\\boxed{5}", 0.0, 1.0),
+        ("<think>" + "What is shown? " * 10 + "</think>\\boxed{4}", 0.0, 1.0),  # the same again and again
+        ("<think>" + "图中有什么？" * 10 + "</think>\\boxed{4}", 0.0, 1.0),
+        ("<think>" + "Both corners are square. " * 3 + "</think>\\boxed{4}", 1.0, 1.0),
+        ("<think>a</think>\\boxed{4}", 1.0, 1.0),  # too short to repeat itself
         (THOUGHT + "\\boxed{" + 90 * "4" + "}", 0.0, 1.0),  # more than a fifth
         (THOUGHT + "<answer>\\boxed{" + 90 * "4" + "}</answer>", 0.0, 0.0),
     ],

@@ -1,20 +1,22 @@
+import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovrl.records import ANSWER_TYPES, Question, Score
-from ovrl.reward.judge import MAX_CHARS, judge
-from ovrl.reward.table import REWARDS, UNSUPPORTED
+from ovrl.reward.judge import MAX_CHARS, Judge, Verdict, judge
+from ovrl.reward.table import REWARDS
 
 BOX = "<think>[0, 0, 1, 1]</think>"
 
 
-def test_every_answer_type_has_a_rule_or_is_unsupported():
-    assert set(REWARDS) | UNSUPPORTED == set(ANSWER_TYPES)
+def test_every_answer_type_has_a_rule():
+    assert set(REWARDS) == set(ANSWER_TYPES)
 
 
 @pytest.mark.parametrize(
@@ -62,16 +64,6 @@ def test_unscored_stays_null_even_with_a_box():
     assert (score.reward, score.status, dict(score.components)) == (None, "invalid_gold", {})
 
 
-def test_programs_are_not_run_here():
-    verdict = judge(Question(answer=("{}",), answer_type="general-code"), "<answer>x</answer>")
-    assert (verdict.score.reward, verdict.score.status, verdict.scorer) == (
-        None,
-        "unsupported",
-        "general-code",
-    )
-    assert dict(verdict.score.components) == {}
-
-
 def test_three_different_answers_are_guesses():
     question = Question(answer=("c",))
     guesses = "<answer>a</answer><answer>b</answer><answer>c</answer>"
@@ -85,21 +77,70 @@ def test_too_long_is_not_read():
     assert (score.reward, score.status) == (0.0, "parse_error")
 
 
-def broken(question: Question, completion: str, mode: str) -> Score:
+def ask(plugin: Any = None, completion: str = "<answer>a</answer>", **more: Any) -> Verdict:
+    question = Question(answer=("a",), problem_type="spatial-reasoning")
+    return Judge(reward=plugin, **more)(question, completion, {"id": "s1", "level": 3})
+
+
+def broken(record: dict[str, Any]) -> float:
     raise RuntimeError("bug")
 
 
-def test_a_rule_that_raises_or_returns_nan_is_an_error():
-    verdict = judge(Question(), "x", rule=broken)
-    assert (verdict.score.reward, verdict.score.status) == (None, "error")
+def test_a_plug_in_sees_all_fields_and_replaces_the_rule():
+    seen: list[dict[str, Any]] = []
+    assert ask(lambda record: seen.append(record) or 0.25).score.reward == 0.25
+    assert seen == [{"id": "s1", "level": 3, "completion": "<answer>a</answer>", "answer": ["a"]}]
+    given = Score(reward=0.5, components={"accuracy": 0.25, "tidy": 0.25})
+    assert ask(lambda record: given).score == given
+
+
+def test_a_plug_in_that_raises_or_returns_no_number_is_an_error():
+    verdict = ask(broken)
+    assert (verdict.score.reward, verdict.score.status, verdict.score.note) == (None, "error", "RuntimeError: bug")
     assert verdict.scorer.endswith(":broken")
-    assert judge(Question(), "x", rule=lambda *_: Score(reward=float("nan"))).score.status == "error"
-    assert judge(Question(), "x", rule=lambda *_: 1.0).score.status == "error"  # pyright: ignore
+    for value in (math.nan, math.inf, "much", None, Score(reward=math.nan)):
+        assert ask(lambda record, value=value: value).score.status == "error"
 
 
-def test_a_rule_of_the_caller_replaces_the_table():
-    verdict = judge(Question(answer_type="number"), "x", rule=lambda *_: Score(reward=0.25))
-    assert verdict.score.reward == 0.25
+def test_the_rule_of_one_answer_type_for_all_records():
+    question = Question(answer=("3",), answer_type="any")
+    assert Judge(answer_type="number")(question, "<answer>3.0</answer>", {}).score.reward == 1.0
+    assert Judge()(question, "<answer>3.0</answer>", {}).score.reward == 0.0
+
+
+THOUGHT = "<think>" + "it stands to reason " * 5 + "[0, 0, 1, 1]</think>"
+
+
+@pytest.mark.parametrize(
+    ("completion", "settings", "reward", "components"),
+    [
+        (THOUGHT + "<answer>a</answer>", {}, 1.5, {"accuracy": 1.0, "box": 1.0}),
+        (THOUGHT + "<answer>a</answer>", {"weights": {"accuracy": 2.0}}, 2.0, {"accuracy": 1.0, "box": 1.0}),
+        (THOUGHT + "<answer>a</answer>", {"weights": {"accuracy": 1.0, "box": 0.5, "format": 0.25}}, 1.75,
+         {"accuracy": 1.0, "box": 1.0, "format": 1.0}),
+        ("<answer>a</answer>", {"weights": {"accuracy": 1.0, "format": 0.25}}, 1.0,
+         {"accuracy": 1.0, "box": 0.0, "format": 0.0}),
+        ("<answer>a</answer>", {"gate": "format"}, 0.0, {"accuracy": 1.0, "box": 0.0, "format": 0.0}),
+        (THOUGHT + "<answer>a</answer>", {"gate": "format"}, 1.5, {"accuracy": 1.0, "box": 1.0, "format": 1.0}),
+        ("<answer>a</answer>", {"components": {"level": lambda record: record["level"]},
+                                "weights": {"accuracy": 1.0, "level": 0.1}}, 1.3,
+         {"accuracy": 1.0, "box": 0.0, "level": 3.0}),
+    ],
+)  # fmt: skip
+def test_weights_and_gates(completion: str, settings: dict[str, Any], reward: float, components: dict[str, float]):
+    score = ask(completion=completion, **settings).score
+    assert score.reward == pytest.approx(reward)
+    assert score.components == components
+
+
+def test_a_component_that_fails_is_an_error_and_names_itself():
+    score = ask(components={"tidy": broken}, weights={"accuracy": 1.0}).score
+    assert (score.reward, score.status, score.note) == (None, "error", "tidy: RuntimeError: bug")
+
+
+def test_what_the_rule_could_not_judge_is_not_weighed():
+    score = Judge(weights={"accuracy": 1.0, "format": 1.0})(Question(), THOUGHT, {}).score
+    assert (score.reward, score.status) == (None, "invalid_gold")
 
 
 def test_rules_are_loaded_when_used():

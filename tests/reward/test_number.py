@@ -41,7 +41,10 @@ from ovrl.reward.number import candidates, score
         ("25 on the left and 20 on the right, total 45", [45]),
         ("1. lamp\n2. sheep\nTotal: 2", [2]),
         ("5 in total:\n1) cup\n2) cat", [5]),
-        ("seven", []),
+        ("seven", [7]),
+        ("Nine chairs", [9]),
+        ("two (2)", [2]),  # digits go first
+        ("five or six", [5, 6]),
         ("²", []),
         ("9" * 500, []),
     ],
@@ -58,8 +61,9 @@ def test_candidates(text: str, values: list[Fraction]):
         ("-7", ("7",), 0.0, "ok"),
         ("-5", ("-5",), 1.0, "ok"),
         ("3", ("3", "three"), 1.0, "ok"),
-        ("three", ("3", "Three"), 1.0, "ok"),  # a gold that is no number is compared as text
-        ("three", ("3",), 0.0, "parse_error"),
+        ("many", ("3", "Many"), 1.0, "ok"),  # a gold that is no number is compared as text
+        ("many", ("3",), 0.0, "parse_error"),
+        ("three", ("3",), 1.0, "ok"),
         ("12 apples and 3 pears", ("3",), 0.0, "ambiguous"),
         ("0.1", ("0.10000000000000001",), 0.0, "ok"),  # exact, not floating point
         ("9007199254740993", ("9007199254740992",), 0.0, "ok"),
@@ -101,3 +105,19 @@ def test_long_input_costs_little(piece: str):
     start = time.process_time()
     ask(score, piece * (200_000 // len(piece)), "3")
     assert time.process_time() - start < 2.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "golds", "expected"),
+    [
+        ("1.2.3.4", ("1.2.3.4",), (None, "invalid_gold")),  # digits that are no number
+        ("5", ("1.2.3", "5"), (1.0, "ok")),
+        ("none", ("none",), (1.0, "ok")),
+        ("...", ("...",), (1.0, "ok")),
+        ("3 or 4", ("3 or 4",), (1.0, "ok")),
+        ("007", ("7",), (1.0, "ok")),
+        ("7" * 500, ("7",), (0.0, "parse_error")),
+    ],
+)
+def test_golds_that_are_no_number(answer: str, golds: tuple[str, ...], expected: tuple[float | None, str]):
+    assert outcome(score, answer, *golds) == expected

@@ -15,7 +15,8 @@ import time
 from ovrl.records import Score
 
 
-def score(question, completion, mode):
+def score(record):
+    completion = record["completion"]
     if completion == "hang":
         time.sleep(3600)
     if completion == "die":
@@ -24,7 +25,7 @@ def score(question, completion, mode):
     return Score(reward=1.0, components={"accuracy": 1.0}, extracted=completion)
 
 
-def nan(question, completion, mode):
+def nan(record):
     return Score(reward=1.0, components={"accuracy": float("nan")})
 """
 

@@ -10,7 +10,13 @@ from ovrl.reward.spatial import bonus
     [
         ("<think>at [0.1, 0.2, 0.3, 0.4]</think>", 1.0, 1.0),
         ("<THINK>[[ 1 ,2 ,3,4 ]]</think>", 1.0, 1.0),
-        ("<think>[3, 4, 1, 2]</think>", 0.0, 1.0),  # no area
+        ("<think>[0.3, 0.4, 0.1, 0.2]</think>", 1.0, 1.0),  # any two opposite corners
+        ("<think>[0.3, 0.2, 0.1, 0.4]</think>", 1.0, 1.0),
+        ("<think>[5, 4, 3, 2]</think>", 0.0, 1.0),  # a countdown
+        ("<think>[1999, 2000, 2001, 2002]</think>", 0.0, 1.0),  # years: 2 of 2002 is less than a pixel of 512
+        ("<think>[1990, 2000, 2001, 2012]</think>", 1.0, 1.0),
+        ("<think>[0.2, 0.5, 0.2, 0.9]</think>", 0.0, 1.0),  # no area
+        (f"<think>[1, 2, {'9' * 400}, {'9' * 400}]</think>", 0.0, 1.0),  # beyond any float
         ("<think>[0, 0, 0, 0]</think>", 0.0, 1.0),
         ("<think>[0,0,0,0] and [0,0,1,1]</think>", 1.0, 1.0),
         ("<think>[1, 2, 3, 4, 5]</think>", 0.0, 0.0),

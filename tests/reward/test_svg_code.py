@@ -22,10 +22,53 @@ def test_the_same_picture_in_other_words_keeps_the_image_half():
     assert ask(score, other, GOLD).reward == pytest.approx(0.5 + 0.25 + 0.25 * 22 / 26, abs=1e-9)
 
 
-def test_a_white_picture_earns_less_than_the_drawing():
-    blank = ask(score, HEAD + "</svg>", GOLD).reward
-    assert blank is not None
-    assert 0.0 < blank < 0.8
+SHAPES = GOLD.removeprefix(HEAD).removesuffix("</svg>")
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "",
+        "<rect/><circle/>",  # the gold's tags
+        f"<!-- {SHAPES} -->",
+        f"<defs>{SHAPES}</defs>",
+        f'<g opacity="0">{SHAPES}</g>',
+        f'<g transform="translate(999)">{SHAPES}</g>',
+        SHAPES.replace("#00f", "#fff").replace("#f00", "#fefefe"),  # white on white
+        '<rect width="64" height="64" fill="#222"/>',  # one plain color
+        '<rect width="1" height="1" fill="#222"/>',  # a dot in the corner
+    ],
+)
+def test_an_empty_sheet_is_not_paid(inside: str):
+    drawing = HEAD + inside + "</svg>"
+    assert ask(score, drawing, GOLD).reward == 0.0
+    original = ask(score, drawing, GOLD, mode="ov15").reward
+    assert original is not None
+    assert original > 0.3
+
+
+def test_an_empty_sheet_is_right_where_the_gold_is_one():
+    gold = HEAD + '<rect width="64" height="64" fill="#222"/></svg>'
+    assert ask(score, gold.replace("#222", "#222222"), gold).reward == pytest.approx(0.5 + 0.25 + 0.25 * 17 / 19)
+
+
+def test_a_small_or_faint_drawing_keeps_its_figure():
+    small = GOLD.replace('height="64"', 'height="64" viewBox="0 0 256 256"')
+    faint = GOLD.replace("#00f", "#ccccff").replace("#f00", "#ffcccc")
+    for drawing in (small, faint):
+        assert ask(score, drawing, GOLD).reward == ask(score, drawing, GOLD, mode="ov15").reward
+
+
+def test_comments_are_no_tokens_in_strict():
+    honest = GOLD.replace("#00f", "blue")
+    padded = honest.replace("</svg>", "<!-- #00f --></svg>")
+    assert ask(score, padded, GOLD).reward == ask(score, honest, GOLD).reward
+    assert ask(score, padded, GOLD, mode="ov15") != ask(score, honest, GOLD, mode="ov15")
+
+
+def test_of_several_golds_the_nearest_counts():
+    other = HEAD + '<path d="M1 1h3v60z"/></svg>'
+    assert ask(score, GOLD, other, GOLD).reward == 1.0
 
 
 @pytest.mark.parametrize("hole", ['<image href="file:///etc/passwd" width="9" height="9"/>', "<rect", "&bomb;"])

@@ -39,3 +39,16 @@ def test_never_raises_and_stays_in_range(text, gold, mode):
 @given(st.text(st.characters(exclude_characters="<"), min_size=1).filter(str.strip))
 def test_a_text_reads_as_itself(text: str):
     assert ask(score, text, text).reward == 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "reward"),
+    [
+        ("eaeaeaea", "eaten area", 0.0),  # two of six letters
+        ("ab", "ax", 0.5),  # half of them
+        ("Grand Motel", "Grand Hotel", 1 - 1 / 11),
+    ],
+)
+def test_a_soup_of_frequent_letters_is_no_reading(answer: str, gold: str, reward: float):
+    assert ask(score, answer, gold).reward == pytest.approx(reward, abs=1e-12)
+    assert ask(score, "eaeaeaea", "eaten area", mode="ov15").reward == pytest.approx(0.6, abs=1e-12)

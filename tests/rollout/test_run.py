@@ -6,12 +6,12 @@ import pytest
 
 from builders import identity, ref, sample
 from ovrl.errors import OvrlError
+from ovrl.json_lines import JsonLines
 from ovrl.records import ImageRef, Sample, derive_seed
 from ovrl.rejects import Rejects
 from ovrl.rollout.fake import ScriptedEngine
 from ovrl.rollout.run import roll_out
 from ovrl.rollout.settings import RolloutSettings, SamplingSettings
-from ovrl.store import JsonLines
 
 SAMPLES = [sample(f"s{i}", images=(), problem=f"What is {i}?") for i in range(5)]
 

@@ -14,9 +14,9 @@ RULE = '''
 from ovrl.records import Score
 
 
-def parity(question, completion, mode):
+def parity(record):
     """Reward replies whose length is even: something that a random model can learn."""
-    value = float(len(completion) % 2 == 0)
+    value = float(len(record["completion"]) % 2 == 0)
     return Score(reward=value, components={"accuracy": value})
 '''
 

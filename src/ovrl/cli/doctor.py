@@ -18,7 +18,7 @@ EXAMPLES = ("ovrl doctor", "ovrl doctor --json")
 _PACKAGES: dict[str, tuple[str, ...]] = {
     "base": (
         *("typer", "rich", "pydantic", "pyyaml", "pyarrow", "pillow", "numpy"),
-        *("math-verify", "sympy", "Levenshtein", "CairoSVG", "scikit-image", "jinja2", "matplotlib"),
+        *("math-verify", "sympy", "Levenshtein", "CairoSVG", "jinja2", "matplotlib"),
     ),
     "train": ("torch", "transformers", "accelerate"),
     "eval": ("lmms-eval",),

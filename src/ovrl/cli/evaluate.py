@@ -7,6 +7,7 @@ import typer
 from ovrl.cli import options, render
 from ovrl.cli.session import Session, command
 from ovrl.errors import MetricError, UsageError
+from ovrl.selection import Selection
 
 EXAMPLES = (
     "ovrl eval --model demo/base --samples demo/data/heldout.parquet --limit 16 -n 2 -o eval-base",
@@ -42,7 +43,7 @@ def evaluate(
     from ovrl.cli.inputs import describe_inputs
     from ovrl.eval.settings import EvalSettings
     from ovrl.rejects import Rejects, check_allowance
-    from ovrl.samples import Selection, read_samples
+    from ovrl.samples import read_samples
     from ovrl.store import Directory
 
     settings = session.resolve("eval", EvalSettings, n=n, k=k, sampling__max_new_tokens=max_new_tokens).value

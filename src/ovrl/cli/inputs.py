@@ -7,7 +7,7 @@ from typing import Any
 from ovrl import store
 from ovrl.errors import UsageError
 from ovrl.rejects import Rejects
-from ovrl.samples import Selection, read_samples
+from ovrl.selection import Selection
 
 _EDGE = 1 << 20  # bytes read at each end of a weight file: training changes every tensor
 
@@ -29,6 +29,8 @@ def describe_inputs(*sources: str, model: str | None = None, engine: str = "tran
 
 def count_samples(source: str, selection: Selection) -> dict[str, int]:
     """Return what a dry run says of a samples file; bad records are warnings."""
+    from ovrl.samples import read_samples  # brings the libraries of images
+
     bad = Rejects(None)
     count = sum(1 for _ in read_samples(source, bad, selection))
     return {"samples": count, "rejected": bad.count}

@@ -7,12 +7,13 @@ import typer
 
 from ovrl.cli import options, render
 from ovrl.cli.session import Session, command
+from ovrl.selection import Selection
 
 if TYPE_CHECKING:
+    from ovrl.json_lines import JsonLines
     from ovrl.records import Sample
     from ovrl.rejects import Rejects
     from ovrl.rollout.settings import RolloutSettings
-    from ovrl.store import JsonLines
 
 EXAMPLES = (
     "ovrl rollout demo/data/pool.parquet --model demo/base -n 4 --limit 8 -o completions.jsonl",
@@ -47,11 +48,11 @@ def rollout(
 ) -> None:
     """Sample completions of every prompt. Resumable: the same command goes on where it stopped."""
     from ovrl.cli.inputs import count_samples, describe_inputs
+    from ovrl.json_lines import JsonLines
     from ovrl.rejects import Rejects, check_allowance
     from ovrl.rollout import prompt
     from ovrl.rollout.settings import RolloutSettings
-    from ovrl.samples import Selection, read_samples
-    from ovrl.store import JsonLines
+    from ovrl.samples import read_samples
 
     settings = session.resolve(
         "rollout",

@@ -1,34 +1,70 @@
 """`ovrl score`: completions in, the same lines with their score out."""
 
-from typing import Annotated, Literal
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ovrl.cli import options, render
 from ovrl.cli.session import Session, command
+from ovrl.errors import UsageError
+from ovrl.selection import Selection
+
+if TYPE_CHECKING:
+    from ovrl.reward.run import Tally
 
 EXAMPLES = (
     "ovrl score -i demo/rollouts -o scores.jsonl",
     """echo '{"completion": "<answer>B</answer>", "answer": "B", "answer_type": "multiple-choice"}' | ovrl score""",
+    "ovrl score demo/rollouts --explain --limit 3",
+    "ovrl score demo/rollouts --compare ov15 -o compared.jsonl",
 )
 
+_SHOWN_CHARS = 60
+"""Of an answer, in tables; lines have it whole."""
 
-@command
+
+_Mode = Annotated[
+    Literal["strict", "ov15"] | None,
+    typer.Option(help="strict: rules as stated; ov15: the original's figures (default: strict)."),
+]
+_Reward = Annotated[
+    str | None, typer.Option(help="One rule for all lines: an answer type, module:function or file.py:function.")
+]
+_Timeout = Annotated[float | None, typer.Option(help="Seconds for one completion (default: 10).")]
+_Workers = Annotated[int | None, typer.Option(help="Processes that judge (default: 2).")]
+_NullAs = Annotated[
+    float | None, typer.Option("--null-as", help="Write this number where the grader failed, instead of null.")
+]
+_Compare = Annotated[
+    Literal["strict", "ov15"] | None,
+    typer.Option(help="Set another mode's reward beside, and show where they differ."),
+]
+
+
+def _start_worker() -> None:
+    from ovrl.reward.process import start_ahead
+
+    start_ahead()
+
+
+@partial(command, ahead=_start_worker)
 def score(
     session: Session,
     *,
     source: options.InputArgument = None,
     source_option: options.InputOption = None,
     output: options.Output = "-",
-    mode: Annotated[
-        Literal["strict", "ov15"] | None,
-        typer.Option(help="strict: rules as stated; ov15: the original's figures (default: strict)."),
-    ] = None,
-    reward: Annotated[
-        str | None, typer.Option(help="One rule for all lines: module:function or file.py:function.")
-    ] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds for one completion (default: 10).")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that judge (default: 2).")] = None,
+    mode: _Mode = None,
+    reward: _Reward = None,
+    timeout: _Timeout = None,
+    workers: _Workers = None,
+    null_as: _NullAs = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why: the rule, the answer found, the gold.")] = False,
+    compare: _Compare = None,
     limit: options.Limit = None,
     shard: options.Shard = None,
     rejects: options.RejectsFile = None,
@@ -38,37 +74,36 @@ def score(
 ) -> None:
     """Score completions by rule. Reads the output of rollout, or any JSONL with a completion and an answer."""
     from ovrl.cli.inputs import describe_inputs
-    from ovrl.plugins import resolve
+    from ovrl.json_lines import JsonLines
     from ovrl.rejects import Rejects, check_allowance
+    from ovrl.reward.line_source import LineSource
     from ovrl.reward.run import score_lines
     from ovrl.reward.settings import ScoreSettings
-    from ovrl.reward.table import REWARDS
-    from ovrl.samples import Selection
-    from ovrl.store import JsonLines, open_text, read_jsonl
 
     settings = session.resolve("score", ScoreSettings, mode=mode, reward=reward, timeout=timeout, workers=workers).value
-    if settings.reward is not None:
-        resolve(settings.reward, REWARDS, "reward")  # a typo ends here, and not in every worker
+    settings.check()
+    duty = settings.duty(null_as=null_as, explain=explain, compare=compare)
     source = options.one_input(source, source_option, "-")
     selection = Selection.parse(limit, shard)
-    path = lines_file(source, "completions.jsonl")
-    inputs = describe_inputs(path)
-    if dry_run:
-        with open_text(path) as stream:
-            count = sum(1 for _ in selection(read_jsonl(stream, path)))
-        render.summary(session, "score (dry run)", {"lines": count})
-        return
-    identity = session.identity("score", settings, inputs, selection)
-    rejected = options.rejects_file(rejects, output)
-    with JsonLines(output, "scores.jsonl", identity, overwrite=overwrite) as lines:
-        already = options.already(lines.finished)
-        if not lines.finished:
-            name = "stdin" if path == "-" else path
-            bad = Rejects(rejected)
-            with open_text(path) as stream, render.progress(session, "score", inputs[path]["rows"]) as advance:
-                read = selection(read_jsonl(stream, name))
-                score_lines(read, lines, bad, settings, name=name, on_done=advance)
-        counts = lines.counts
+    paths = _lines_files(source)
+    with LineSource(paths, selection) as lines:
+        if dry_run:
+            render.summary(session, "score (dry run)", {"lines": sum(1 for _ in lines)})
+            return
+        # What goes to stdout is never resumed: no digest of the input is needed.
+        inputs = describe_inputs(*paths) if output != "-" else {path: {"sha256": None, "rows": None} for path in paths}
+        more = {"null_as": null_as, "explain": explain, "compare": compare}
+        identity = session.identity("score", settings, inputs, selection, **more)
+        rejected = options.rejects_file(rejects, output)
+        total = selection.count(sum(entry["rows"] or 0 for entry in inputs.values())) or None
+        with JsonLines(output, "scores.jsonl", identity, overwrite=overwrite) as scored:
+            already = options.already(scored.finished)
+            if not scored.finished:
+                bad = Rejects(rejected)
+                with render.progress(session, "score", total) as advance:
+                    tally = score_lines(lines, scored, bad, duty, on_done=advance)
+                _show(session, tally, compare)
+            counts = scored.counts
     render.summary(session, "score", {**counts, "output": output} | already, records_on_stdout=output == "-")
     failed = counts["rejected"] + counts.get("unscored", 0)
     where = f"{output} and {rejected}" if rejected else "the lines above"
@@ -77,7 +112,73 @@ def score(
 
 def lines_file(source: str, name: str) -> str:
     """Return the file of records inside the output directory of the command before, or the file itself."""
-    from pathlib import Path
-
     inside = Path(source) / name
     return str(inside) if source != "-" and inside.is_file() else source
+
+
+def _lines_files(source: str) -> list[str]:
+    """Return the files to score: the output of rollout, one file, stdin, or all JSON lines of a directory.
+
+    Raises:
+        UsageError: nothing is there.
+    """
+    from ovrl.samples import data_files
+
+    path = Path(lines_file(source, "completions.jsonl"))
+    if source == "-":
+        return [source]
+    if path.is_dir():
+        return [str(file) for file in data_files(source, (".jsonl",))]
+    if not path.exists():
+        raise UsageError(f"{source} does not exist")
+    return [str(path)]
+
+
+def _show(session: Session, tally: "Tally", compare: str | None) -> None:
+    """Print the explanations, the table by type and status, and where the compared modes differ."""
+    for line in tally.explained:
+        record = json.loads(line)
+        explain = record["explain"]
+        sys.stderr.write(
+            f"{record.get('id') or '-'}  reward {record['reward']}  ({record['status']}, rule {explain['rule']}, "
+            f"{record['mode']})\n  answer: {_short(record['extracted'])}\n  gold:   {_short(explain['gold'])}\n"
+            f"  why:    {explain['why']}\n"
+        )
+    if tally.lines < 2:
+        return
+    by_type = tally.by_answer_type()
+    statuses = sorted({name for counts in by_type.values() for name in counts} - {"lines", "reward_mean"})
+    render.table(
+        session,
+        "",
+        ("answer type", "lines", "reward", *statuses),
+        [
+            (name, counts["lines"], counts["reward_mean"], *(counts.get(status, 0) for status in statuses))
+            for name, counts in sorted(by_type.items())
+        ],
+    )
+    if compare is None:
+        return
+    rows = [(name, by_type[name]["lines"], tally.differing[name]) for name in sorted(by_type)]
+    render.table(session, f"differs from {compare}", ("answer type", "lines", "differ"), rows)
+    largest = [
+        (
+            difference["id"] or f"line {difference['line']}",
+            difference["answer_type"],
+            difference["reward"],
+            difference["compared"]["reward"],
+            f"{_short(difference['extracted'])}: {difference['why']}",
+            f"{_short(difference['compared']['extracted'])}: {difference['compared']['why']}",
+        )
+        for difference in tally.largest_differences()
+    ]
+    if largest:
+        columns = ("id", "answer type", "reward", compare, "why", f"why ({compare})")
+        render.table(session, "largest differences", columns, largest)
+
+
+def _short(text: str | None) -> str:
+    if text is None:
+        return "-"
+    text = " ".join(text.split())
+    return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 1]}…"

@@ -21,7 +21,7 @@ from ovrl.errors import UsageError
 
 if TYPE_CHECKING:
     from ovrl.manifest import Identity
-    from ovrl.samples import Selection
+    from ovrl.selection import Selection
     from ovrl.settings import Layers, Resolved, Settings
 
 DEFAULT_SEED = 42
@@ -128,18 +128,25 @@ def _open(
     verbosity: log.Verbosity = "quiet" if quiet else "verbose" if verbose else "normal"
     log.set_up(verbosity)
     layers = Layers.gather(config or (), assign or ())
-    layers.check_sections(load_sections())
+    if layers.values:
+        layers.check_sections(load_sections())
     logging.getLogger(__name__).debug("settings given: %s", dict(layers.values))
     return Session(layers, seed, verbosity, as_json)
 
 
-def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Return the command that typer registers: the function's options, then the shared ones."""
+def command(function: Callable[..., None], ahead: Callable[[], None] = lambda: None) -> Callable[..., None]:
+    """Return the command that typer registers: the function's options, then the shared ones.
+
+    Args:
+        function: the command; its first parameter is the session.
+        ahead: called first of all, to start what takes its time while the settings are read.
+    """
     shared = inspect.signature(_shared).parameters
     own = {name: p for name, p in inspect.signature(function).parameters.items() if name != "session"}
 
     def run(**values: Any) -> None:
         try:
+            ahead()
             session = _open(**{name: values.pop(name) for name in shared})
             function(session, **values)
         except KeyboardInterrupt as error:

@@ -7,6 +7,7 @@ import typer
 from ovrl.cli import options, render
 from ovrl.cli.session import Session, command
 from ovrl.errors import UsageError
+from ovrl.selection import Selection
 
 _OUTPUTS = ("config.yaml", "metrics.jsonl", "journal.jsonl", "trajectories", "final")
 
@@ -40,7 +41,7 @@ def train(
     """Train by GRPO. Resumable: stopped at any moment, the same command goes on from the last checkpoint."""
     from ovrl.cli.inputs import describe_inputs
     from ovrl.rejects import Rejects, check_allowance
-    from ovrl.samples import Selection, read_samples
+    from ovrl.samples import read_samples
     from ovrl.store import Directory
     from ovrl.train.settings import TrainSettings, load_preset
 

@@ -6,6 +6,7 @@ import typer
 
 from ovrl.cli import options, render
 from ovrl.cli.session import Session, command
+from ovrl.selection import Selection
 
 EXAMPLES = (
     "ovrl warmup -i demo/data/warmup.parquet --model tiny --steps 2 --limit 64 -o cold",
@@ -41,7 +42,7 @@ def warmup(
     from ovrl.cli.inputs import count_samples, describe_inputs
     from ovrl.cli.model_cache import ModelCache
     from ovrl.rejects import Rejects, check_allowance
-    from ovrl.samples import Selection, read_samples
+    from ovrl.samples import read_samples
     from ovrl.store import Directory
     from ovrl.train.warmup_settings import WarmupSettings
 

@@ -17,14 +17,16 @@ from ovrl.curate.estimators import pass_at_k
 from ovrl.errors import OvrlError, RecordError
 from ovrl.eval.intervals import bootstrap_mean
 from ovrl.eval.settings import EvalSettings
+from ovrl.json_lines import JsonLines
 from ovrl.manifest import Identity
 from ovrl.records import PromptType, Sample
 from ovrl.rejects import Rejects
+from ovrl.reward.line_source import LineSource
 from ovrl.reward.run import score_lines
 from ovrl.rollout.engine import Engine
 from ovrl.rollout.run import roll_out
 from ovrl.rollout.settings import RolloutSettings
-from ovrl.store import JsonLines
+from ovrl.selection import Selection
 
 RESULTS, ITEMS = "results.json", "items.jsonl"
 
@@ -68,10 +70,9 @@ def evaluate(
             engine = make_engine()
             roll_out(samples, engine, lines, rejects, asked, model=model, seed=identity.seed, on_done=on_done)
             engine.close()
-    with JsonLines(str(scores), "", identity) as lines, completions.open(encoding="utf-8") as stream:
+    with JsonLines(str(scores), "", identity) as lines, LineSource([str(completions)], Selection()) as source:
         if not lines.finished:
-            source = store.read_jsonl(stream, str(completions))
-            score_lines(source, lines, rejects, settings.score, name=str(completions))
+            score_lines(source, lines, rejects, settings.score.duty())
     items = _items(samples, scores, settings)
     if resumed:  # the samples that could not be asked then are bad records of this run, too
         met = {item["sample_id"] for item in items}

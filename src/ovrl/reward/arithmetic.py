@@ -3,10 +3,12 @@
 import ast
 import math
 import operator
+import re
 from collections.abc import Callable
 
 Value = int | float | complex
 
+_CHARACTERS = re.compile(r"[0-9.eE+\-*/() <>=]*")
 _MAX_CHARS = 2_000
 _MAX_BITS = 2048
 _MAX_FLOAT = 1e20
@@ -19,15 +21,23 @@ _BINARY: dict[type[ast.operator], Callable[[Value, Value], Value]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
+_ORDER: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
+    ast.Lt: operator.lt,
+    ast.Gt: operator.gt,
+    ast.LtE: operator.le,
+    ast.GtE: operator.ge,
+}
 
 
 def evaluate(text: str) -> float | None:
     """Return the value of an expression of numbers, + - * / ** and brackets; None for anything else.
 
+    An inequality is 1 where it holds and 0 where not, as Python has it and so the original.
+
     The bounds on constants and exponents are the original's; the bound on a power's size is ours, in
     place of a computation without end.
     """
-    if len(text) > _MAX_CHARS:
+    if len(text) > _MAX_CHARS or not _CHARACTERS.fullmatch(text):
         return None
     try:
         value = _value(ast.parse(text.strip(), mode="eval").body)
@@ -53,8 +63,17 @@ def _value(node: ast.expr) -> Value:
             return _power(_value(left), _value(right))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
             return _BINARY[type(op)](_value(left), _value(right))
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _ORDER:
+            return int(_ORDER[type(op)](_real(left), _real(right)))
         case _:
             raise ValueError("not plain arithmetic")
+
+
+def _real(node: ast.expr) -> float:
+    value = _value(node)
+    if isinstance(value, complex):
+        raise ValueError("complex numbers have no order")
+    return value
 
 
 def _power(base: Value, exponent: Value) -> Value:

@@ -46,7 +46,10 @@ def _side(text: str) -> bool | None:
     A side in front decides ("No, yes is wrong"); otherwise all mentions have to agree, where "not true"
     is a mention of false.
     """
-    words = _WORD.findall(text.lower())
+    lowered = text.strip().lower()
+    if lowered in _SIDES:
+        return _SIDES[lowered]
+    words = _WORD.findall(lowered)
     mentions = [
         _SIDES[word] != (i > 0 and words[i - 1] in _NEGATIONS) for i, word in enumerate(words) if word in _SIDES
     ]

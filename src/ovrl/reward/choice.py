@@ -60,8 +60,14 @@ def score(question: Question, completion: str, mode: Mode) -> Score:
 
 def _tidy(text: str) -> str:
     """Return the text without markup, invisible characters and full-width forms."""
-    text = text.translate(_INVISIBLE).translate(_FULL_WIDTH)
-    return _COMMAND.sub(" ", _HTML_TAG.sub(" ", text)).translate(_MARKUP).strip()
+    if text.isascii():
+        if text.isalnum():
+            return text
+    else:
+        text = text.translate(_INVISIBLE).translate(_FULL_WIDTH)
+    text = _HTML_TAG.sub(" ", text) if "<" in text else text
+    text = _COMMAND.sub(" ", text) if "\\" in text else text
+    return text.translate(_MARKUP).strip()
 
 
 def _letters(text: str) -> frozenset[str]:

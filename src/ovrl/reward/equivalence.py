@@ -52,8 +52,9 @@ _PERCENT = re.compile(r"%|percent(?:age)?|pct", re.IGNORECASE)
 
 _WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _FUNCTIONS = frozenset({"sin", "cos", "tan", "log", "exp", "sqrt", "arcsin", "arccos", "arctan", "lim", "max", "min"})
-_OPTION = re.compile(r"\(?\s*([A-Za-z])\s*[).:]*")
+_OPTION = re.compile(r"(?:(?:option|choice)\s+)?\(?\s*([A-Za-z])\s*[).:]*", re.IGNORECASE)
 _NAMED_OPTION = re.compile(r"\(([A-Z])\)\s*[^\s^*/+=-].*", re.DOTALL)
+_LISTED_OPTION = re.compile(r"([A-Z])[.):]\s+.+", re.DOTALL)
 _SPLIT = re.compile(r"[,;，；、](?:\s*(?:and|or)\b)?|\band\b|\bor\b|或|和", re.IGNORECASE)
 
 
@@ -134,7 +135,7 @@ def _key(text: str) -> str:
 
 
 def _option(answer: str) -> str | None:
-    match = _NAMED_OPTION.fullmatch(answer) or _OPTION.fullmatch(answer)
+    match = _NAMED_OPTION.fullmatch(answer) or _LISTED_OPTION.fullmatch(answer) or _OPTION.fullmatch(answer)
     return match[1].upper() if match else None
 
 

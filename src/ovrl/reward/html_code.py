@@ -1,13 +1,30 @@
 """Score HTML pages by the tokens and tags that they share with the gold page."""
 
+import functools
 import re
+from collections import Counter
+from dataclasses import replace
+
+import Levenshtein
 
 from ovrl.records import Question, Score
 from ovrl.reward.extract import final_answer, spoken
+from ovrl.reward.html_page import Page, read_page
 from ovrl.reward.markup import last_fence, name_jaccard, same_markup, token_jaccard, without_comments
 from ovrl.reward.outcome import Mode, graded, missed, unscored, usable_golds
 
 TOKEN_WEIGHT, TAG_WEIGHT = 0.6, 0.4
+
+# The formula compares sets, so it pays for what no picture shows. `strict` pays nothing for a page that ...
+MIN_CONTENT = 0.04
+"""... has less than this share of the gold's own words (text, attribute values, styles): a stock skeleton."""
+MIN_ORDER = 0.6
+"""... has less than this share of the words it has in common with the gold in the gold's order: a bag of words.
+The same page with all its texts exchanged keeps 0.8; its shuffled words seldom have more than 0.6."""
+_MIN_WORDS = 10
+"""Fewer words are no measure of either."""
+_MAX_READ = 200_000
+"""Characters of the gold that are read for this: as many as a completion may have."""
 
 _TOKEN = re.compile(r"\w+|[<>=/\"]")
 _TAG = re.compile(r"<(/?[A-Za-z0-9_]+)")
@@ -27,8 +44,11 @@ def score(question: Question, completion: str, mode: Mode) -> Score:
     page = _page(completion, mode)
     if mode == "strict" and not without_comments(page).strip():
         return missed("no_answer", page)
-    golds = usable_golds(question) if mode == "strict" else question.answer
-    return graded(max(_similarity(gold.strip(), page) for gold in golds), page)
+    if mode == "ov15":
+        return graded(max(_similarity(gold.strip(), page) for gold in question.answer), page)
+    results = [_gated(gold.strip(), page) for gold in usable_golds(question)]
+    reward, reason = max(results, key=lambda result: result[0])
+    return replace(graded(reward, page), note=reason)
 
 
 def _page(completion: str, mode: Mode) -> str:
@@ -50,8 +70,40 @@ def _last_page(text: str) -> str | None:
 
 
 def _similarity(gold: str, page: str) -> float:
-    if same_markup(gold, page):
-        return 1.0
+    return 1.0 if same_markup(gold, page) else _formula(gold, page)
+
+
+def _formula(gold: str, page: str) -> float:
     tokens = token_jaccard(gold, page, _TOKEN)
     tags = name_jaccard(gold, page, _TAG)
     return min(1.0, max(0.0, TOKEN_WEIGHT * tokens + TAG_WEIGHT * tags))
+
+
+def _gated(gold: str, page: str) -> tuple[float, str | None]:
+    """Return the similarity, or 0 and why the page is worth nothing."""
+    if same_markup(gold, page):
+        return 1.0, None
+    reason = _refusal(_read_gold(gold[:_MAX_READ]), read_page(page))
+    return (0.0, reason) if reason else (_formula(gold, page), None)
+
+
+def _refusal(gold: Page, page: Page) -> str | None:
+    """Return why a page is not paid though it shares tokens and tags with the gold page, or None."""
+    if gold.has_elements and not page.has_elements:
+        return "text without any element is no page"
+    if gold.shown and page.hidden > page.shown and 2 * page.shown < gold.shown:
+        return "the page hides most of its text"
+    if len(gold.content) >= _MIN_WORDS and len(gold.content & page.content) < MIN_CONTENT * len(gold.content):
+        return "the page has next to none of the words that the picture shows"
+    shared = (Counter(gold.words) & Counter(page.words)).total()
+    # The ratio is 2 * longest common subsequence / (words of both).
+    ordered = Levenshtein.ratio(gold.words, page.words) * (len(gold.words) + len(page.words)) / 2
+    if shared >= _MIN_WORDS and ordered < MIN_ORDER * shared:
+        return "the words of the page are in disorder"
+    return None
+
+
+@functools.lru_cache(maxsize=16)
+def _read_gold(gold: str) -> Page:
+    """Return the gold page; the completions of a group ask for it one after the other."""
+    return read_page(gold)

@@ -1,6 +1,7 @@
-"""What HTML and SVG rewards share: normalized equality, Jaccard similarity, code fences."""
+"""What HTML and SVG rewards share: normalized equality, Jaccard similarity, code fences, styles."""
 
 import re
+from collections.abc import Iterator
 
 _SPACE = re.compile(r"\s+")
 
@@ -42,6 +43,14 @@ def last_fence(text: str, opening: re.Pattern[str]) -> str | None:
             break
         content, position = text[start.end() : end], end + 3
     return content
+
+
+def style_rules(sheet: str) -> Iterator[tuple[str, str]]:
+    """Yield (selectors, declarations) of a CSS sheet, those inside at-rules too; a broken one is cut short."""
+    for block in sheet.split("}"):
+        head, brace, declarations = block.rpartition("{")
+        if brace:
+            yield head.rpartition("{")[2], declarations
 
 
 def _jaccard(gold: set[str], answer: set[str]) -> float:

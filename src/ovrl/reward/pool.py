@@ -1,150 +1,71 @@
-"""Judge in worker processes that can be killed: a completion that hangs costs its time limit, no more."""
+"""Judge completions as they come: give one, get a future. The in-process side of scoring, for `ovrl train`."""
 
-import logging
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+import collections
+import contextlib
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from ovrl.records import Question, Score, Status
-from ovrl.reward.judge import Verdict
+from ovrl.records import Question
+from ovrl.reward.batch import Asked, Batch, Timed
+from ovrl.reward.fleet import Fleet
 from ovrl.reward.settings import ScoreSettings
-from ovrl.reward.worker import STARTED
 
-log = logging.getLogger(__name__)
-
-_START_ALLOWANCE = 60.0
-"""Seconds in which a worker must begin: a fresh one imports its libraries first, on a busy machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """A verdict and what it cost."""
-
-    verdict: Verdict
-    elapsed_ms: float
-
-
-@dataclass(slots=True)
-class _Worker:
-    process: subprocess.Popen[bytes]
-    connection: Connection
-    task: int | None = None
-    deadline: float = 0.0
+_BATCH = 16
+"""Most completions that a worker gets at once: a group; the next worker is not to wait for them."""
+_WINDOW = 64
+"""Most completions for each worker that `judge` takes ahead."""
 
 
 class ScorePool:
-    """Workers that live as long as the pool and judge one completion each at a time."""
+    """Workers that judge completions, as many at a time as the settings say."""
 
     def __init__(self, settings: ScoreSettings) -> None:
+        """Start the thread that serves the workers; these start with the first completion."""
         self._settings = settings
-        self._workers: list[_Worker] = []
+        self._waiting: collections.deque[tuple[Asked, Future[Timed]]] = collections.deque()
+        self._wake_reader, self._wake_writer = os.pipe()
+        os.set_blocking(self._wake_reader, False)
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._serve, name="ovrl-score", daemon=True)
+        self._thread.start()
 
-    def judge(self, items: Iterable[tuple[Question, str]]) -> Iterator[Timed]:
-        """Yield a verdict for each (question, completion), in their order.
+    def submit(self, question: Question, completion: str, record: Mapping[str, Any] | None = None) -> Future[Timed]:
+        """Ask for a verdict; returns at once. `asyncio.wrap_future` makes the result awaitable.
 
         A completion that exceeds the time limit gets `timeout`, one that takes its worker down `error`;
-        both have a null reward, and the next one finds a new worker.
+        both have a null reward, and cost no other completion its verdict.
+
+        Args:
+            question: the task and its gold answers.
+            completion: the text as sampled.
+            record: all fields of the sample, for plug-ins.
         """
-        source = enumerate(items)
-        ready: dict[int, Timed] = {}
-        exhausted, sent, given = False, 0, 0
-        while not exhausted or given < sent:
-            while not exhausted and sent - given < 64 * self._settings.workers and (idle := self._idle()):
-                try:
-                    number, item = next(source)
-                except StopIteration:
-                    exhausted = True
-                    break
-                self._give(idle, number, item)
-                sent += 1
-            ready.update(self._collect())
-            while given in ready:
-                yield ready.pop(given)
-                given += 1
+        future: Future[Timed] = Future()
+        self._waiting.append(((question, completion, record or {}), future))
+        os.write(self._wake_writer, b".")
+        return future
 
-    def _idle(self) -> _Worker | None:
-        for worker in self._workers:
-            if worker.task is None:
-                return worker
-        if len(self._workers) < self._settings.workers:
-            self._workers.append(self._start())
-            return self._workers[-1]
-        return None
-
-    def _start(self) -> _Worker:
-        ours, theirs = socket.socketpair()
-        rule = [self._settings.reward] if self._settings.reward else []
-        command = [
-            sys.executable,
-            "-m",
-            "ovrl.reward.worker",
-            str(theirs.fileno()),
-            self._settings.mode,
-            *rule,
-        ]
-        process = subprocess.Popen(
-            command,
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            process_group=0,  # Ctrl-C is for us: a worker that is still importing would answer with a traceback
-        )
-        theirs.close()
-        return _Worker(process, Connection(ours.detach()))
-
-    def _give(self, worker: _Worker, number: int, item: tuple[Question, str]) -> None:
-        worker.task, worker.deadline = number, time.monotonic() + _START_ALLOWANCE
-        try:
-            worker.connection.send(item)
-        except OSError:  # it died while idle; _collect sees the closed pipe and replaces it
-            log.debug("worker %d is gone", worker.process.pid)
-
-    def _collect(self) -> dict[int, Timed]:
-        """Return what has arrived, after waiting for the first answer or the first expiry."""
-        busy = {worker.connection: worker for worker in self._workers if worker.task is not None}
-        if not busy:
-            return {}
-        patience = max(0.0, min(worker.deadline for worker in busy.values()) - time.monotonic())
-        arrived: dict[int, Timed] = {}
-        for connection in wait(list(busy), timeout=patience):
-            worker = busy.pop(connection)  # type: ignore[arg-type]  # only connections were passed
-            task = worker.task
-            assert task is not None
-            try:
-                message = worker.connection.recv()
-                if message == STARTED:
-                    worker.deadline = time.monotonic() + self._settings.timeout
-                else:
-                    arrived[task] = Timed(*message)
-                    worker.task = None
-            except (EOFError, OSError):
-                arrived[task] = self._failure("error", worker)
-        now = time.monotonic()
-        for worker in busy.values():
-            if now >= worker.deadline:
-                assert worker.task is not None
-                arrived[worker.task] = self._failure("timeout", worker)
-        return arrived
-
-    def _failure(self, status: Status, worker: _Worker) -> Timed:
-        """Kill the worker and return the verdict of the completion that it had."""
-        self._workers.remove(worker)
-        _end(worker)
-        expired = status == "timeout"
-        note = f"no verdict within {self._settings.timeout:g} s" if expired else "the worker died"
-        elapsed = self._settings.timeout * 1000 if expired else 0.0
-        return Timed(Verdict(Score(reward=None, status=status, note=note), "none"), elapsed)
+    def judge(self, items: Iterable[tuple[Question, str]]) -> Iterator[Timed]:
+        """Yield a verdict for each (question, completion), in their order; takes a limited number ahead."""
+        ahead: collections.deque[Future[Timed]] = collections.deque()
+        for question, completion in items:
+            ahead.append(self.submit(question, completion))
+            if len(ahead) >= _WINDOW * self._settings.workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
     def close(self) -> None:
-        """End the workers."""
-        for worker in self._workers:
-            _end(worker)
-        self._workers.clear()
+        """End the workers; what was not judged is cancelled."""
+        self._is_closed = True
+        os.write(self._wake_writer, b".")
+        self._thread.join()
+        os.close(self._wake_reader)
+        os.close(self._wake_writer)
 
     def __enter__(self) -> Self:
         return self
@@ -154,8 +75,25 @@ class ScorePool:
     ) -> None:
         self.close()
 
-
-def _end(worker: _Worker) -> None:
-    worker.connection.close()
-    worker.process.kill()
-    worker.process.wait()
+    def _serve(self) -> None:
+        given: dict[int, collections.deque[Future[Timed]]] = {}
+        number = 0
+        with Fleet(self._settings.duty()) as fleet:
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_reader, 1 << 16)  # before looking around: what comes later wakes us again
+                if self._is_closed:
+                    break
+                while self._waiting and fleet.is_free:
+                    taken = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+                    given[number] = collections.deque(future for _, future in taken)
+                    fleet.give(number, Batch(asked=[asked for asked, _ in taken]))
+                    number += 1
+                for answered, part in fleet.wait(self._wake_reader):
+                    for timed in part.verdicts:
+                        given[answered].popleft().set_result(timed)
+                    if part.is_last:
+                        del given[answered]
+        for futures in (*given.values(), [future for _, future in self._waiting]):
+            for future in futures:
+                future.cancel()

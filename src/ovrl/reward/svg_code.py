@@ -1,38 +1,33 @@
 """Score SVG drawings: what they look like, and the tokens and tags that they share with the gold."""
 
-import io
+import functools
 import re
-from typing import Any, NoReturn
-from xml.etree.ElementTree import ParseError
+from dataclasses import replace
 
 import numpy as np
-from cairocffi import CairoError
-from cairosvg.surface import PNGSurface
-from PIL import Image
-from skimage.metrics import structural_similarity
 
 from ovrl.records import Question, Score
 from ovrl.reward.extract import final_answer, spoken
-from ovrl.reward.markup import last_fence, name_jaccard, same_markup, token_jaccard
+from ovrl.reward.markup import last_fence, name_jaccard, same_markup, token_jaccard, without_comments
 from ovrl.reward.outcome import Mode, graded, missed, unscored, usable_golds
+from ovrl.reward.ssim import WINDOW_PIXELS, Channel, ssim
+from ovrl.reward.svg_picture import picture
 
 IMAGE_WEIGHT, TOKEN_WEIGHT, TAG_WEIGHT = 0.5, 0.25, 0.25
-SIZE = 336
-"""Pixels of the rendered drawing, both ways."""
 MAX_RENDERED = 50_000
 """A text of this many characters or more is compared as text alone."""
+
+MIN_VISIBLE = 0.05
+"""`strict` pays nothing for a drawing that shows less than this share of the gold's edges. SSIM takes empty paper
+for likeness, so that a blank sheet, white on white or one plain color would earn up to 0.98."""
+_VISIBLE_SPREAD = 4 * 4 * WINDOW_PIXELS * (WINDOW_PIXELS - 1)
+"""A standard deviation of 4 of 255 levels within a window."""
 
 _TOKEN = re.compile(r"#[0-9A-Fa-f]+|\w+|[<>=/\"]")
 # Both are only applied to text that ends in ">", so that no match runs into the end again and again.
 _OPENING = re.compile(r"<([A-Za-z]+)[^>]*+>")
 _SVG_START = re.compile(r"<svg[^>]*+>", re.IGNORECASE)
 _SVG_END = re.compile(r"</svg>", re.IGNORECASE)
-# What cairosvg and its parsers raise on a drawing that is none; anything else is our bug.
-_RENDER_ERRORS = (
-    ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError, MemoryError,
-    OSError, ParseError, CairoError,
-)  # fmt: skip
-
 _FENCE = re.compile(r"```(?:svg|xml)?", re.IGNORECASE)
 _TAG = re.compile(r"<(/?)([A-Za-z]+)([^<>]*+)>")
 
@@ -41,8 +36,9 @@ def score(question: Question, completion: str, mode: Mode) -> Score:
     """Return 0.5 * SSIM + 0.25 * token Jaccard + 0.25 * tag Jaccard, clamped to [0, 1].
 
     1 when the sources are equal but for layout. The image part is 0 when either does not render or is
-    too long. `strict` closes a drawing that was cut off; `ov15` also "closes" self-closed elements, so
-    that next to nothing that was cut off renders.
+    too long. `strict` closes a drawing that was cut off, does not count comments and pays nothing for an
+    empty sheet (`MIN_VISIBLE`); `ov15` also "closes" self-closed elements, so that next to nothing that
+    was cut off renders.
     """
     if not question.answer or (mode == "strict" and not usable_golds(question)):
         return unscored("invalid_gold")
@@ -50,7 +46,8 @@ def score(question: Question, completion: str, mode: Mode) -> Score:
     if "<svg" not in source.lower():
         return missed("parse_error" if source else "no_answer", source)
     golds = usable_golds(question) if mode == "strict" else question.answer
-    return graded(max(_similarity(gold.strip(), source, mode) for gold in golds), source)
+    reward, reason = max((_similarity(gold.strip(), source, mode) for gold in golds), key=lambda result: result[0])
+    return replace(graded(reward, source), note=reason)
 
 
 def _source(completion: str, mode: Mode) -> str:
@@ -76,48 +73,40 @@ def _last_drawing(text: str) -> str | None:
     return drawing
 
 
-def _similarity(gold: str, source: str, mode: Mode) -> float:
+def _similarity(gold: str, source: str, mode: Mode) -> tuple[float, str | None]:
+    """Return the similarity, and why it is 0 for a drawing that shows nothing."""
     if same_markup(gold, source):
-        return 1.0
+        return 1.0, None
     if mode == "strict":
-        gold, source = _closed(gold), _closed(source)
+        gold, source = _closed(without_comments(gold)), _closed(without_comments(source))
     tokens = token_jaccard(gold, source, _TOKEN)
     tags = name_jaccard(gold[: gold.rfind(">") + 1], source[: source.rfind(">") + 1], _OPENING)
     image = 0.0
     if len(gold) < MAX_RENDERED and len(source) < MAX_RENDERED:
         if mode == "ov15":
             gold, source = _closed_ov15(gold), _closed_ov15(source)
-        image = _looks_alike(gold, source)
-    return min(1.0, max(0.0, IMAGE_WEIGHT * image + TOKEN_WEIGHT * tokens + TAG_WEIGHT * tags))
+        want = _reference(gold)
+        got = picture(source) if want else None
+        if want and got:
+            if mode == "strict" and _visible_windows(got) < MIN_VISIBLE * _visible_windows(want):
+                return 0.0, "the drawing shows next to nothing of what the gold shows"
+            image = ssim(want, got)
+    return min(1.0, max(0.0, IMAGE_WEIGHT * image + TOKEN_WEIGHT * tokens + TAG_WEIGHT * tags)), None
 
 
-def _looks_alike(gold: str, source: str) -> float:
-    """Return the SSIM of the two drawings over RGB; 0 when one of them does not render."""
-    try:
-        want, got = _rendered(gold), _rendered(source)
-    except _RENDER_ERRORS:
-        return 0.0
-    similarity: Any = structural_similarity(want, got, data_range=255, channel_axis=-1)
-    return float(similarity)
+@functools.lru_cache(maxsize=16)
+def _reference(gold: str) -> list[Channel] | None:
+    """Return the gold picture; the completions of a group ask for it one after the other."""
+    return picture(gold)
 
 
-def _rendered(source: str) -> Any:
-    """Return the drawing on white as float64 [SIZE, SIZE, 3]."""
-    png: Any = PNGSurface.convert(
-        bytestring=source.encode(),
-        output_width=SIZE,
-        output_height=SIZE,
-        background_color="white",
-        unsafe=False,
-        url_fetcher=_refuse,
-    )
-    with Image.open(io.BytesIO(png)) as image:
-        return np.asarray(image.convert("RGB"), dtype=np.float64)
+forget_references = _reference.cache_clear
+"""Forgets the gold pictures, for measurements."""
 
 
-def _refuse(url: str, resource_type: str = "") -> NoReturn:
-    """Refuse to read anything that a drawing refers to, be it a file or an address."""
-    raise PermissionError(f"a drawing may not read {resource_type or 'a file'}: {url[:80]}")
+def _visible_windows(channels: list[Channel]) -> int:
+    """Return how many SSIM windows hold a contrast that can be seen, in the channel that has most."""
+    return max(int(np.count_nonzero(channel.spread > _VISIBLE_SPREAD)) for channel in channels)
 
 
 def _closed(source: str) -> str:

@@ -1,8 +1,4 @@
-"""The rules by answer type. They are loaded when first used, so that counting never imports sympy.
-
-`general-code` has no line yet: programs are run by the sandbox, and until it is there `judge` answers
-`unsupported`, which is a null reward and not a wrong answer.
-"""
+"""The rules by answer type. They are loaded when first used, so that counting never imports sympy."""
 
 REWARDS: dict[str, str] = {
     "multiple-choice": "ovrl.reward.choice:score",
@@ -13,10 +9,9 @@ REWARDS: dict[str, str] = {
     "ocrtext": "ovrl.reward.text:score",
     "html-code": "ovrl.reward.html_code:score",
     "svg-code": "ovrl.reward.svg_code:score",
+    "general-code": "ovrl.reward.general_code:score",
     "critic": "ovrl.reward.exact:score_critic",
     "any": "ovrl.reward.exact:score",
 }
 FALLBACK = "any"
 """The rule of a missing or unknown answer type."""
-
-UNSUPPORTED = frozenset({"general-code"})

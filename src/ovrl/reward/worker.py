@@ -1,44 +1,102 @@
-"""The process that judges: `python -m ovrl.reward.worker FD MODE [RULE]`. Started and killed by `pool`.
+"""The process that judges: `fleet` starts it, gives it batches, and kills it when a completion takes too long.
 
-A process of its own, because a hang inside a library can only be ended from outside.
+A process of its own, because a hang inside a library can only be ended from outside. It answers a batch
+in parts, so that little has to be done again when it is killed.
 """
 
 import contextlib
 import ctypes
+import mmap
 import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
+from typing import Any
 
 from ovrl.plugins import resolve
-from ovrl.reward.judge import judge, prepare
+from ovrl.records import Score
+from ovrl.reward.batch import Asked, Batch, Clock, Duty, Part, Place, Timed
+from ovrl.reward.confine import confine_worker
+from ovrl.reward.judge import Judge, Verdict
+from ovrl.reward.line_scorer import LineScorer
+from ovrl.reward.process import PROGRESS
 from ovrl.reward.table import REWARDS
 
-STARTED = "started"
-"""Sent when a rule is loaded and a completion's time begins."""
+_FLUSH_AFTER = 0.05
+"""Seconds of work after which a part is sent: what has to be done again if the next completion hangs."""
 
 _PR_SET_PDEATHSIG = 1  # prctl.h
 
 
-def main() -> None:
-    """Answer (question, completion) with (verdict, milliseconds) until the other end closes."""
+class _Worker:
+    def __init__(self, connection: Connection, clock: Clock, duty: Duty) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._judge = make_judge(duty)
+        compared = Judge(mode=duty.compare) if duty.compare else None
+        self._scorer = LineScorer(
+            self._judge, clock, null_as=duty.null_as, is_explained=duty.explain, compared=compared
+        )
+
+    def serve(self) -> None:
+        """Answer batches until the other end closes."""
+        while True:
+            batch: Batch = self._connection.recv()
+            work: Any = self._scorer.score if batch.lines else self._ask
+            part, sent_at = Part(), time.monotonic()
+            for item, content in enumerate(batch.lines.numbered() if batch.lines else batch.asked):
+                work(item, content, batch.failures, part)
+                part.done += 1
+                if self._clock.begun - sent_at > _FLUSH_AFTER:
+                    self._clock.rest()
+                    self._connection.send(part.seal())
+                    part, sent_at = Part(), time.monotonic()
+            self._clock.rest()
+            part.is_last = True
+            self._connection.send(part.seal())
+
+    def _ask(self, item: int, asked: Asked, failures: Mapping[Place, Score], part: Part) -> None:
+        question, completion, record = asked
+        self._clock.begin(item, 0, question.answer_type)
+        failure = failures.get((item, 0))
+        verdict = self._judge(question, completion, record) if failure is None else Verdict(failure, "none")
+        part.verdicts.append(Timed(verdict, self._clock.elapsed_ms()))
+
+
+def make_judge(duty: Duty) -> Judge:
+    """Return the judge of a duty, with its plug-ins loaded.
+
+    Raises:
+        UsageError: a plug-in cannot be loaded.
+    """
+    is_built_in = duty.reward in REWARDS
+    return Judge(
+        mode=duty.mode,
+        reward=resolve(duty.reward, {}, "reward") if duty.reward and not is_built_in else None,
+        components={name: resolve(target, {}, "reward") for name, target in duty.components.items()},
+        weights=duty.weights,
+        gate=duty.gate,
+        answer_type=duty.reward if is_built_in else None,
+    )
+
+
+def main(connection_fd: int, progress_fd: int) -> None:
+    """Serve the process that started this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
     if sys.platform.startswith("linux"):  # a parent that is killed must not leave a spinning worker
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.dup2(2, 1)  # nothing that a library prints may end among the records
-    connection = Connection(int(sys.argv[1]))
-    mode = "ov15" if sys.argv[2] == "ov15" else "strict"
-    rule = resolve(sys.argv[3], REWARDS, "reward") if len(sys.argv) > 3 else None
-    with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe: it needs no more
-        while True:
-            question, completion = connection.recv()
-            prepare(question, rule)
-            connection.send(STARTED)  # only now does the clock run: libraries are not the completion's fault
-            start = time.perf_counter()
-            verdict = judge(question, completion, mode=mode, rule=rule)
-            connection.send((verdict, (time.perf_counter() - start) * 1000))
+    clock = Clock(mmap.mmap(progress_fd, PROGRESS.size))
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent needs no more
+        connection = Connection(connection_fd)
+        duty: Duty = connection.recv()
+        worker = _Worker(connection, clock, duty)
+        if not duty.has_plugins:  # a user's own code may need files and the network
+            confine_worker(duty.memory_mb << 20)
+        worker.serve()
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -6,13 +6,13 @@ from dataclasses import asdict
 
 from ovrl import codec
 from ovrl.errors import RecordError
+from ovrl.json_lines import JsonLines
 from ovrl.records import Completion, Sample, derive_seed
 from ovrl.rejects import Rejects
 from ovrl.rollout import prompt
 from ovrl.rollout.engine import Engine, Generation, Request
 from ovrl.rollout.prompt import Prompt
 from ovrl.rollout.settings import RolloutSettings
-from ovrl.store import JsonLines
 
 
 def roll_out(
@@ -43,9 +43,10 @@ def roll_out(
     Raises:
         OvrlError: the engine failed; what it made is kept.
     """
-    counts = Counter[str](recovered=len(output.recovered))
+    recovered = output.recovered
+    counts = Counter[str](recovered=len(recovered))
     done: dict[str, set[int]] = defaultdict(set)
-    for record in output.recovered:
+    for record in recovered:
         done[record["sample_id"]].add(record["k"])
         _count(counts, record["completion_tokens"], record["finish_reason"])
     questions: dict[str, Sample] = {}

@@ -1,0 +1,163 @@
+"""What goes between the parent and its workers: duties, batches, parts of answers, and a clock in shared memory."""
+
+import mmap
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ovrl.errors import RecordError
+from ovrl.records import Question, Score
+from ovrl.reward.judge import Verdict, load_rule
+from ovrl.reward.lines import load
+from ovrl.reward.outcome import Mode
+from ovrl.reward.process import PROGRESS
+from ovrl.reward.table import REWARDS
+
+Asked = tuple[Question, str, Mapping[str, Any]]
+"""A question, a completion, and all fields of the record or sample, for plug-ins."""
+
+Place = tuple[int, int]
+"""An item of a batch, and a completion of the item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """What workers do with everything they are given, how many there are, and what they may take."""
+
+    mode: Mode = "strict"
+    reward: str | None = None
+    components: Mapping[str, str] = field(default_factory=dict[str, str])
+    weights: Mapping[str, float] = field(default_factory=dict[str, float])
+    gate: str | None = None
+    timeout: float = 10.0
+    """Seconds for one completion."""
+    memory_mb: int = 512
+    workers: int = 2
+    null_as: float | None = None
+    """What lines say instead of a null reward."""
+    explain: bool = False
+    compare: Mode | None = None
+    """A mode whose reward is set beside."""
+
+    @property
+    def has_plugins(self) -> bool:
+        """Whether code of the user runs in the worker."""
+        return bool(self.components) or (self.reward is not None and self.reward not in REWARDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines of a file as one text, which costs nothing to hand over."""
+
+    text: bytes
+    first: int
+    """Number of the first line in the file, from 1."""
+    numbers: tuple[int, ...] | None = None
+    """Numbers of the lines, when they do not follow each other."""
+
+    def numbered(self) -> list[tuple[int, bytes]]:
+        """Return each line that is not blank, with its number."""
+        lines = self.text.splitlines(keepends=True)
+        numbers = self.numbers or range(self.first, self.first + len(lines))
+        return [(number, line) for number, line in zip(numbers, lines, strict=True) if not line.isspace()]
+
+    @staticmethod
+    def of(numbered: list[tuple[int, bytes]]) -> "Lines":
+        """Return these lines."""
+        return Lines(b"".join(line for _, line in numbered), 0, tuple(number for number, _ in numbered))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Work for one worker: lines, or questions. Its items are the lines that are not blank, or the questions."""
+
+    lines: Lines | None = None
+    asked: list[Asked] = field(default_factory=list[Asked])
+    failures: Mapping[Place, Score] = field(default_factory=dict[Place, Score])
+    """What to say of completions that took an earlier worker down."""
+
+    def rest(self, done: int, place: Place, failure: Score) -> "Batch":
+        """Return what is left after `done` items, with one completion that has failed."""
+        failures = {**self.failures, place: failure}
+        kept = {(item - done, k): score for (item, k), score in failures.items() if item >= done}
+        lines = None if self.lines is None else Lines.of(self.lines.numbered()[done:])
+        return Batch(lines, self.asked[done:], kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A verdict and what it cost."""
+
+    verdict: Verdict
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A line that cannot be scored."""
+
+    line: int
+    record_id: str | None
+    field: str
+    reason: str
+
+    @staticmethod
+    def of(number: int, raw: bytes, error: RecordError) -> "Reject":
+        """Return the rejection of a line, with its id if that can be read."""
+        try:
+            record, _ = load(raw)
+        except RecordError:
+            record = None
+        given = record.get("id") if isinstance(record, dict) else None
+        return Reject(number, given if isinstance(given, str) else None, error.field, error.reason)
+
+
+@dataclass(slots=True)
+class Part:
+    """The answer to the next items of a batch."""
+
+    done: int = 0
+    """How many items."""
+    verdicts: list[Timed] = field(default_factory=list[Timed])
+    """Of questions."""
+    lines: list[bytes] = field(default_factory=list[bytes])
+    """Scored lines."""
+    rejects: list[Reject] = field(default_factory=list[Reject])
+    tally: dict[tuple[str, str], list[float]] = field(default_factory=dict[tuple[str, str], list[float]])
+    """(answer type, status) -> [completions, sum of their rewards]."""
+    differences: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Completions that the compared modes reward differently."""
+    is_last: bool = False
+
+    def seal(self) -> "Part":
+        """Return the part, ready to be sent: its lines joined, which makes one object of thousands."""
+        self.lines = [b"".join(self.lines)]
+        return self
+
+
+class Clock:
+    """Tells the parent which completion is judged, and measures it."""
+
+    def __init__(self, progress: mmap.mmap | bytearray) -> None:
+        """Write to shared memory of `PROGRESS.size` bytes."""
+        self._progress = progress
+        self._prepared: set[str] = set()
+        self.begun = 0.0
+
+    def begin(self, item: int, completion: int, answer_type: str) -> None:
+        """Start the time of a completion. Its rule is loaded before: that is not the completion's fault."""
+        if answer_type not in self._prepared:
+            self.rest()
+            load_rule(answer_type)
+            self._prepared.add(answer_type)
+        self.begun = time.monotonic()
+        PROGRESS.pack_into(self._progress, 0, item, completion, self.begun)
+
+    def elapsed_ms(self) -> float:
+        """Return the time since `begin`."""
+        return round((time.monotonic() - self.begun) * 1000, 3)
+
+    def rest(self) -> None:
+        """Say that nothing is judged now."""
+        PROGRESS.pack_into(self._progress, 0, -1, -1, 0.0)

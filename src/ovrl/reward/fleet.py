@@ -1,0 +1,149 @@
+"""Worker processes with a time limit on every completion: one that hangs or dies costs its own verdict, no other.
+
+A worker tells in shared memory what it judges and since when, so that watching it costs nothing. One that
+is too slow is killed; what it had finished but not sent is done again, by a new one.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from types import TracebackType
+from typing import Any, Self
+
+from ovrl.records import Score
+from ovrl.reward.batch import Batch, Duty, Part
+from ovrl.reward.process import PROGRESS, Process, start
+
+_START_ALLOWANCE = 60.0
+"""Seconds that a worker may take outside of judging: to start, and to import a rule's libraries on a busy machine."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: Process
+    batch: Batch | None = None
+    number: int = -1
+    """Of the batch."""
+    done: int = 0
+    """Items of the batch that are answered."""
+    heard_at: float = field(default_factory=time.monotonic)
+
+
+class Fleet:
+    """Workers that live as long as the fleet, one batch each at a time."""
+
+    def __init__(self, duty: Duty) -> None:
+        """Take what the workers are to do; they are started when there is work for them."""
+        self._duty = duty
+        self._workers: list[_Worker] = []
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a batch can be given."""
+        return self._busy < self._duty.workers
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer is awaited."""
+        return self._busy > 0
+
+    @property
+    def _busy(self) -> int:
+        return sum(worker.batch is not None for worker in self._workers)
+
+    def start(self) -> None:
+        """Start a worker before there is work, so that it can import in the meantime."""
+        if len(self._workers) < self._duty.workers:
+            self._workers.append(self._fresh())
+
+    def give(self, number: int, batch: Batch) -> None:
+        """Hand a batch to an idle worker."""
+        for worker in [
+            worker for worker in self._workers if worker.batch is None and worker.process.process.poll() is not None
+        ]:
+            self._workers.remove(worker)  # died while it was idle
+            worker.process.end()
+        if all(worker.batch is not None for worker in self._workers):
+            self.start()
+        worker = next(worker for worker in self._workers if worker.batch is None)
+        self._hand(worker, number, batch)
+
+    def wait(self, *others: Any) -> Iterator[tuple[int, Part]]:
+        """Wait for answers, an expiry, or one of the other descriptors to be readable; yield what has come.
+
+        Args:
+            others: file descriptors or connections to watch besides.
+
+        Yields:
+            The number of a batch, and the answer to its next items.
+        """
+        busy = {worker.process.connection: worker for worker in self._workers if worker.batch is not None}
+        timeout = None
+        if busy:  # a completion that begins while we wait is late after the time limit, and not before
+            earliest = min(self._deadline(worker) for worker in busy.values())
+            timeout = min(max(0.0, earliest - time.monotonic()), self._duty.timeout)
+        for ready in wait([*busy, *others], timeout):
+            worker = busy.pop(ready, None)  # type: ignore[arg-type]
+            if worker is not None:
+                yield from self._receive(worker)
+        for worker in busy.values():
+            if time.monotonic() >= self._deadline(worker):
+                self._replace(
+                    worker, Score(reward=None, status="timeout", note=f"no verdict within {self._duty.timeout:g} s")
+                )
+
+    def close(self) -> None:
+        """End the workers."""
+        for worker in self._workers:
+            worker.process.end()
+        self._workers.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _fresh(self) -> _Worker:
+        worker = _Worker(start())
+        with contextlib.suppress(OSError):  # `wait` sees that it has died
+            worker.process.connection.send(self._duty)
+        return worker
+
+    def _hand(self, worker: _Worker, number: int, batch: Batch) -> None:
+        worker.batch, worker.number, worker.done, worker.heard_at = batch, number, 0, time.monotonic()
+        with contextlib.suppress(OSError):  # it has just died: its end of the pipe is closed, which `wait` sees
+            worker.process.connection.send(batch)
+
+    def _receive(self, worker: _Worker) -> Iterator[tuple[int, Part]]:
+        try:
+            part: Part = worker.process.connection.recv()
+        except (EOFError, OSError):
+            code = worker.process.process.wait()
+            died = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+            self._replace(worker, Score(reward=None, status="error", note=f"the worker died ({died})"))
+            return
+        worker.done += part.done
+        worker.heard_at = time.monotonic()
+        if part.is_last:
+            worker.batch = None
+        yield worker.number, part
+
+    def _deadline(self, worker: _Worker) -> float:
+        *_, begun = PROGRESS.unpack_from(worker.process.progress)
+        return begun + self._duty.timeout if begun else worker.heard_at + _START_ALLOWANCE
+
+    def _replace(self, worker: _Worker, failure: Score) -> None:
+        """End the worker, and give a new one what is left of its batch, where one completion has failed."""
+        worker.process.end()
+        item, completion, _ = PROGRESS.unpack_from(worker.process.progress)
+        place = (item, completion) if item >= worker.done else (worker.done, 0)  # it never came to judge
+        assert worker.batch is not None
+        batch = worker.batch.rest(worker.done, place, failure)
+        fresh = self._fresh()
+        self._workers[self._workers.index(worker)] = fresh
+        self._hand(fresh, worker.number, batch)

@@ -1,0 +1,56 @@
+"""Start worker processes, perhaps before it is known what they are to do: Python and its libraries take their time."""
+
+import mmap
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from struct import Struct
+
+PROGRESS = Struct("<qqd")
+"""Shared memory of a worker: item of the batch, completion of the item, and since when by `time.monotonic`, or 0.0."""
+
+_AHEAD: list["Process"] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A worker that waits for its duty, the first message."""
+
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    progress: mmap.mmap
+
+    def end(self) -> None:
+        """Kill it."""
+        self.connection.close()
+        self.process.kill()
+        self.process.wait()
+
+
+def start_ahead() -> None:
+    """Start a worker for the fleet that comes; when none does, it ends with this process."""
+    _AHEAD.append(_launch())
+
+
+def start() -> Process:
+    """Return a worker."""
+    return _AHEAD.pop() if _AHEAD else _launch()
+
+
+def _launch() -> Process:
+    ours, theirs = socket.socketpair()
+    with tempfile.TemporaryFile() as shared:
+        shared.write(PROGRESS.pack(-1, -1, 0.0))
+        shared.flush()
+        progress = mmap.mmap(shared.fileno(), PROGRESS.size)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ovrl.reward.worker", str(theirs.fileno()), str(shared.fileno())],
+            pass_fds=[theirs.fileno(), shared.fileno()],
+            stdin=subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C is for us: a worker that still imports would answer with a traceback
+        )
+    theirs.close()
+    return Process(process, Connection(ours.detach()), progress)

@@ -1,0 +1,97 @@
+"""Lines of files and pipes: numbered, selected, none lost at the edge of a chunk."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovrl.errors import UsageError
+from ovrl.reward import line_source
+from ovrl.reward.line_source import LineSource
+from ovrl.selection import Selection
+
+
+def source(tmp_path: Path, *texts: bytes, selection: Selection | None = None) -> LineSource:
+    paths = [tmp_path / f"{number}.jsonl" for number in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_bytes(text)
+    return LineSource([str(path) for path in paths], selection or Selection())
+
+
+@given(
+    lines=st.lists(st.binary(max_size=9).map(lambda line: line.replace(b"\n", b"").replace(b"\r", b""))),
+    is_torn=st.booleans(),
+    chunk=st.integers(1, 12),
+    count=st.integers(1, 5),
+)
+def test_every_line_comes_once_with_its_number(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], is_torn: bool, chunk: int, count: int
+):
+    text = b"".join(line + b"\n" for line in lines)
+    text = text[:-1] if is_torn else text
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(line_source, "_CHUNK", chunk)
+        with source(tmp_path_factory.mktemp("lines"), text) as read:
+            got: list[tuple[int, bytes]] = []
+            while not read.is_done:
+                read.read()
+                taken = read.take(count)
+                assert taken.text.count(b"\n") <= count
+                got += taken.numbered()
+    wanted = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    assert [(number, line.rstrip(b"\n")) for number, line in got] == wanted
+
+
+@pytest.mark.parametrize(
+    ("limit", "shard", "numbers"),
+    [
+        (2, "0/1", [1, 3]),
+        (None, "0/2", [1, 4]),
+        (None, "1/2", [3, 5]),
+        (1, "1/2", [3]),
+        (0, "0/1", []),
+        (9, "2/3", [4]),
+    ],
+)
+def test_blank_lines_are_numbered_and_not_selected(tmp_path: Path, limit: int | None, shard: str, numbers: list[int]):
+    with source(tmp_path, b"a\n \nb\nc\nd\n", selection=Selection.parse(limit, shard)) as read:
+        assert [number for number, _ in read] == numbers
+
+
+def test_files_follow_each_other_under_their_own_names(tmp_path: Path):
+    with source(tmp_path, b"a\nb\n", b"", b"c", selection=Selection.parse(3, None)) as read:
+        got: list[tuple[str, int]] = []
+        while not read.is_done:
+            read.read()
+            got += [(Path(read.name).name, number) for number, _ in read.take(9).numbered()]
+    assert got == [("0.jsonl", 1), ("0.jsonl", 2), ("2.jsonl", 1)]
+
+
+def test_what_is_put_back_comes_first(tmp_path: Path):
+    with source(tmp_path, b"a\nb\nc\n") as read:
+        read.read()
+        first = read.take(1)
+        read.put_back(first)
+        assert [number for number, _ in read] == [1, 2, 3]
+
+
+def test_a_pipe_gives_what_is_there(tmp_path: Path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    keep = os.open(path, os.O_RDWR)
+    with LineSource([str(path)], Selection()) as read:
+        assert read.is_slow
+        os.write(keep, b"a\nb\nhal")
+        read.read()
+        assert [line for _, line in read.take(9).numbered()] == [b"a\n", b"b\n"]
+        assert read.is_slow
+        os.write(keep, b"f\n")
+        os.close(keep)
+        assert list(read) == [(3, b"half\n")]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"cannot read .*absent\.jsonl: No such file"):
+        LineSource([str(tmp_path / "absent.jsonl")], Selection())
