@@ -15,10 +15,11 @@ from typing import Any, cast
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers import PreTrainedModel, ProcessorMixin
 from transformers.utils import logging as transformers_logging
 
 from ovrl.errors import UsageError
+from ovrl.rollout import models
 from ovrl.rollout.prompt import Prompt
 
 transformers_logging.disable_progress_bar()
@@ -105,8 +106,7 @@ class Policy:
         if not path.is_dir() and (path.is_absolute() or name.startswith(".") or name.count("/") != 1):
             raise UsageError(f"model {name!r}: no such directory, and it does not look like a hub id")
         try:
-            model = AutoModelForImageTextToText.from_pretrained(name, dtype=kind)
-            processor = AutoProcessor.from_pretrained(name)
+            model, processor = models.load(name, kind)
         except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UsageError(f"model {name!r} cannot be loaded: {reason}") from error

@@ -1,25 +1,33 @@
 """Make a tiny vision-language model, offline and from a seed: the model of `ovrl demo` and of tests.
 
-It is a Qwen2.5-VL of half a million parameters with random weights, a tokenizer of its own and an image
-processor, written as a Hugging Face directory that the Auto classes load like any other.
+It is a Qwen2.5-VL (or a LLaVA-OneVision-1.5) of half a million parameters with random weights, a tokenizer of its
+own and an image processor, written as a Hugging Face directory that the Auto classes load like any other.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     GenerationConfig,
     PaddleOCRVLProcessor,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
+    ProcessorMixin,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
 )
 
+from ovrl.rollout.models.llava_onevision1_5.configuration import LlavaOnevision15Config
+from ovrl.rollout.models.llava_onevision1_5.model import LLaVAOneVision1_5_ForConditionalGeneration
+from ovrl.rollout.models.llava_onevision1_5.processor import LlavaOnevision15Processor
 from ovrl.rollout.prompt import INSTRUCTIONS, SPATIAL, SYSTEM
+
+Family = Literal["qwen2_5_vl", "llavaonevision1_5"]
+"""Names as in `model_type`."""
 
 PATCH = 12
 """Pixels along one side of a patch; 2 x 2 patches become one token."""
@@ -47,10 +55,18 @@ _CHAT = (
 )
 
 
-def make_tiny(path: Path, *, seed: int, texts: Iterable[str] = (), phrases: Iterable[str] = ()) -> None:
+def make_tiny(
+    path: Path,
+    *,
+    seed: int,
+    texts: Iterable[str] = (),
+    phrases: Iterable[str] = (),
+    family: Family = "qwen2_5_vl",
+) -> None:
     """Write a tiny model with random weights to `path`, as a Hugging Face directory.
 
-    `AutoModelForImageTextToText` and `AutoProcessor` load it, without torchvision and without ovrl.
+    `AutoModelForImageTextToText` and `AutoProcessor` load it, without torchvision; and without ovrl, if transformers
+    knows the family.
 
     Args:
         path: made if absent.
@@ -58,13 +74,13 @@ def make_tiny(path: Path, *, seed: int, texts: Iterable[str] = (), phrases: Iter
         texts: what the tokenizer learns its words from (problems, answers). Any text can be encoded
             without them; with them, words are one token instead of several.
         phrases: strings that become one token each, wherever they stand.
+        family: what kind of model.
     """
     tokenizer = _tokenizer(texts, phrases)
-    config = _config(tokenizer)
     # The modeling code draws from the global generator: seed it inside a fork, and leave it untouched.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Qwen2_5_VLForConditionalGeneration(config)
+        model = _model(tokenizer, family)
     model.generation_config = GenerationConfig(
         do_sample=True,
         temperature=1.0,
@@ -72,7 +88,7 @@ def make_tiny(path: Path, *, seed: int, texts: Iterable[str] = (), phrases: Iter
         pad_token_id=tokenizer.pad_token_id,
     )
     model.save_pretrained(path)
-    _processor(tokenizer).save_pretrained(path)
+    _processor(tokenizer, family).save_pretrained(path)
 
 
 def _tokenizer(texts: Iterable[str], phrases: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -104,7 +120,7 @@ def _tokenizer(texts: Iterable[str], phrases: Iterable[str]) -> PreTrainedTokeni
     )
 
 
-def _config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
+def _model(tokenizer: PreTrainedTokenizerFast, family: Family) -> PreTrainedModel:
     def token(text: str) -> int:
         number = tokenizer.convert_tokens_to_ids(text)
         assert isinstance(number, int)
@@ -119,8 +135,7 @@ def _config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
         "num_attention_heads": heads,
         "num_key_value_heads": heads,
         "max_position_embeddings": 1024,
-        # The sections (time, height, width) share the 12 frequencies of a head of 24; sequences are short.
-        "rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [4, 4, 4]},
+        "rope_parameters": {"rope_type": "default", "rope_theta": 100.0},  # sequences are short
         "initializer_range": 0.06,  # wide, since the layers are narrow: about 0.6 / sqrt(hidden)
         "bos_token_id": None,
         "eos_token_id": token(_END),
@@ -132,26 +147,36 @@ def _config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
         "hidden_size": 64,
         "intermediate_size": 128,
         "num_heads": 4,
-        "rope_parameters": {"rope_type": "axial", "rope_theta": 100.0},
         "patch_size": PATCH,
         "spatial_merge_size": 2,
         "temporal_patch_size": 1,  # stills need no pair of frames
-        "fullatt_block_indexes": [0, 1],  # every layer: images are smaller than a window
-        "out_hidden_size": hidden,
         "initializer_range": 0.06,
     }
-    return Qwen2_5_VLConfig(
-        text_config=text_config,
-        vision_config=vision_config,
-        image_token_id=token(_IMAGE),
-        video_token_id=token("<|video_pad|>"),
-        vision_start_token_id=token("<|vision_start|>"),
-        vision_end_token_id=token("<|vision_end|>"),
-        tie_word_embeddings=True,
+    tokens: dict[str, Any] = {
+        "image_token_id": token(_IMAGE),
+        "video_token_id": token("<|video_pad|>"),
+        "vision_start_token_id": token("<|vision_start|>"),
+        "vision_end_token_id": token("<|vision_end|>"),
+    }
+    if family == "llavaonevision1_5":
+        text_config["head_dim"] = hidden // heads
+        vision_config["text_hidden_size"] = hidden
+        return LLaVAOneVision1_5_ForConditionalGeneration(
+            LlavaOnevision15Config(text_config=text_config, vision_config=vision_config, **tokens)
+        )
+    # The sections (time, height, width) share the 12 frequencies of a head of 24.
+    text_config["rope_parameters"]["mrope_section"] = [4, 4, 4]
+    vision_config |= {
+        "rope_parameters": {"rope_type": "axial", "rope_theta": 100.0},
+        "fullatt_block_indexes": [0, 1],  # every layer: images are smaller than a window
+        "out_hidden_size": hidden,
+    }
+    return Qwen2_5_VLForConditionalGeneration(
+        Qwen2_5_VLConfig(text_config=text_config, vision_config=vision_config, tie_word_embeddings=True, **tokens)
     )
 
 
-def _processor(tokenizer: PreTrainedTokenizerFast) -> PaddleOCRVLProcessor:
+def _processor(tokenizer: PreTrainedTokenizerFast, family: Family) -> ProcessorMixin:
     """Return image processor and tokenizer as one.
 
     The processor of Qwen2.5-VL itself wants a video processor, and that one wants torchvision.
@@ -166,4 +191,5 @@ def _processor(tokenizer: PreTrainedTokenizerFast) -> PaddleOCRVLProcessor:
         image_std=[0.3] * 3,
         size={"shortest_edge": (2 * PATCH) ** 2, "longest_edge": (8 * 2 * PATCH) ** 2},
     )
-    return PaddleOCRVLProcessor(images, tokenizer, chat_template=_CHAT)
+    kind = LlavaOnevision15Processor if family == "llavaonevision1_5" else PaddleOCRVLProcessor
+    return kind(images, tokenizer, chat_template=_CHAT)

@@ -1,7 +1,7 @@
 """Supervised warm-up: teach a model the form of the answers, so that reinforcement has something to reward.
 
-Cross-entropy on the answers alone; prompts carry no loss. Any model that `AutoModelForImageTextToText` loads
-will do, in one process or under `accelerate launch`.
+Cross-entropy on the answers alone; prompts carry no loss. Any image-text-to-text model will do, in one process
+or under `accelerate launch`.
 """
 
 import logging
@@ -17,13 +17,12 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from ovrl import images
 from ovrl.errors import RecordError, UsageError
 from ovrl.records import Sample, derive_seed
 from ovrl.rejects import Rejects
-from ovrl.rollout import prompt
+from ovrl.rollout import models, prompt
 from ovrl.train.warmup_settings import WarmupSettings
 
 log = logging.getLogger(__name__)
@@ -161,9 +160,9 @@ def warm_up(
     accelerator = Accelerator(kwargs_handlers=[patchy])
     if settings.batch_size % accelerator.num_processes:
         raise UsageError(f"batch_size {settings.batch_size} cannot be shared by {accelerator.num_processes} processes")
-    processor: Any = AutoProcessor.from_pretrained(model_path)
     # Single precision whatever the checkpoint holds: steps of this size vanish in 16 bits.
-    model: Any = AutoModelForImageTextToText.from_pretrained(model_path, dtype=torch.float32)
+    loaded: tuple[Any, Any] = models.load(model_path, torch.float32)
+    model, processor = loaded
     examples = _encode_all(processor, samples, settings.max_length, rejects)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=settings.weight_decay
