@@ -134,25 +134,20 @@ def test_whatever_else_is_in_a_record_comes_out_again(extra: dict[str, Any]):
     assert json.loads(encode(parse(raw(**record), 1)[0], SCORE)) == record | SCORE
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"completion": "y"}, {"answer": "4"}, {"answer_type": "any"}, {"problem_type": "spatial-reasoning"},
-        {"prompt_type": "normal"},
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("change", [{"completion": "<answer>4</answer>"}, {"answer": "4"}, {"answer_type": "any"}])
 def test_what_decides_the_score_is_in_the_key(change: dict[str, Any]):
-    assert memo_key(PLAIN) is not None
+    assert memo_key(PLAIN) == ("3", "3", "number")
     assert memo_key(PLAIN | change) != memo_key(PLAIN)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"answer_type": "math-expressions"}, {"answer_type": "svg-code"}, {"answer_type": None},
-        {"completion": "x" * 513},
-        {"meta": {"bbox": {}}}, {"problem": 3}, {"problem_type": []}, {"prompt_type": {}}, {"reward": 1.0},
-        {"answer": ["a", "b"]}, {"answer": 3}, {"completions": []},
+        {"answer_type": "math-expressions"}, {"answer_type": "svg-code"}, {"answer_type": None}, {"answer_type": []},
+        {"completion": "3"}, {"completion": f"<answer>{'x' * 257}</answer>"}, {"completion": 3},
+        {"meta": {"bbox": {}}}, {"problem": 3}, {"problem_type": []}, {"problem_type": "spatial-reasoning"},
+        {"prompt_type": {}}, {"prompt_type": "loud"}, {"reward": 1.0}, {"answer": ["a", "b"]}, {"answer": 3},
+        {"completions": []},
     ],
 )  # fmt: skip
 def test_what_has_to_be_looked_at_has_no_key(change: dict[str, Any]):

@@ -13,6 +13,8 @@ import orjson
 
 from ovrl.errors import RecordError
 from ovrl.records import PROMPT_TYPES, Question
+from ovrl.reward import spatial
+from ovrl.reward.extract import lone_answer
 
 COMPLETION_NAMES = ("completion", "response", "output", "prediction")
 ANSWER_NAMES = ("answer", "ground_truth", "gold", "solution")
@@ -72,34 +74,36 @@ def parse(raw: bytes, number: int) -> list[Line]:
 
 
 _MEMOIZED = frozenset({"number", "multiple-choice", "boolean", "bbox", "critic", "any"})
-"""Answer types whose score depends on nothing but what `memo_key` has."""
-_MEMO_CHARS = 512
+"""Answer types whose rule looks at nothing but the final answer and the gold."""
+_MEMO_CHARS = 256
+_MOST_CHARS = 100_000
 _TEXT = frozenset({str, type(None)})
 
 
-def memo_key(record: Any) -> tuple[Any, ...] | None:
-    """Return what decides the score of a plain record with a short completion, else None.
+def memo_key(record: Any) -> tuple[str, str, str] | None:
+    """Return what decides the score of a plain record: final answer, gold and answer type; else None.
 
-    Two records with the same key are both valid or both not, and get the same score.
+    A record that has a key is valid, and gets the same score as every other one with this key.
     """
     if type(record) is not dict or not SCORE_NAMES.isdisjoint(record):
         return None
     get = record.get
-    completion, answer, answer_type = get("completion"), get("answer"), get("answer_type")
-    if completion is None:
-        completion = get("response")
-    if type(completion) is not str or len(completion) > _MEMO_CHARS or get("meta") or "completions" in record:
+    answer_type, answer, completion = get("answer_type"), get("answer"), get("completion")
+    if type(answer_type) is not str or answer_type not in _MEMOIZED or get("meta") or "completions" in record:
         return None
     if type(answer) is list and len(answer) == 1:
         answer = answer[0]
-    if type(answer) is not str or type(get("problem", "")) is not str:
-        return None
-    if type(answer_type) is not str or answer_type not in _MEMOIZED:
+    if completion is None:
+        completion = get("response")
+    if type(answer) is not str or type(completion) is not str or len(completion) > _MOST_CHARS:
         return None
     problem_type, prompt_type = get("problem_type"), get("prompt_type")
-    if type(problem_type) not in _TEXT or type(prompt_type) not in _TEXT:
+    if problem_type == spatial.PROBLEM_TYPE or type(problem_type) not in _TEXT or type(get("problem")) not in _TEXT:
         return None
-    return completion, answer, answer_type, problem_type, prompt_type
+    if type(prompt_type) not in _TEXT or prompt_type not in PROMPT_TYPES:
+        return None
+    final = lone_answer(completion)
+    return None if final is None or len(final) > _MEMO_CHARS else (final, answer, answer_type)
 
 
 def read(record: Any, raw: bytes, number: int, *, is_plain: bool) -> list[Line]:
