@@ -21,6 +21,7 @@ _PACKAGES: dict[str, tuple[str, ...]] = {
         *("math-verify", "sympy", "Levenshtein", "CairoSVG", "scikit-image", "jinja2", "matplotlib"),
     ),
     "train": ("torch", "transformers", "accelerate"),
+    "hub": ("datasets",),
     "eval": ("lmms-eval",),
     "sglang": ("sglang",),
 }
