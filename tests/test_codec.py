@@ -1,4 +1,6 @@
 import base64
+import datetime
+import decimal
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import pytest
 from builders import picture, sample
 from ovrl import codec
 from ovrl.errors import RecordError
-from ovrl.records import Completion
+from ovrl.records import Completion, ImageRef
 from ovrl.reward.lines import parse
 
 GOOD: dict[str, Any] = {"id": "a", "problem": "What?", "answer": ["3"]}
@@ -134,3 +136,28 @@ def test_accuracy_is_the_reward_without_its_bonus_and_null_without_a_reward():
     assert codec.decode_evidence(scored).accuracy == 1.0
     assert codec.decode_evidence(scored | {"components": {}}).accuracy == 1.5
     assert codec.decode_evidence(scored | {"reward": None, "status": "timeout"}).accuracy is None
+
+
+def test_paths_are_written_so_that_the_line_may_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    moved = codec.encode_sample(sample(images=(ImageRef(path="set/a.png"),)))
+    assert moved["images"] == [str(tmp_path / "set" / "a.png")]
+
+
+def test_what_json_has_not_is_written_as_text_or_null():
+    odd = {
+        "b": b"x",
+        "t": datetime.date(2024, 5, 1),
+        "d": decimal.Decimal("1.50"),
+        "n": float("nan"),
+        "l": (1, {2: 0.5}),
+    }
+    plain = {"b": "eA==", "t": "2024-05-01", "d": "1.50", "n": None, "l": [1, {"2": 0.5}]}
+    made = codec.encode_sample(sample(meta=odd, extra={"odd": odd}))
+    assert made["meta"] == made["odd"] == plain
+
+
+@pytest.mark.parametrize(("older", "name"), [("math-expression", "math-expressions"), ("bool", "boolean")])
+def test_older_names_of_answer_types_are_understood(older: str, name: str):
+    record = {"problem": "?", "answer": "1", "answer_type": older}
+    assert codec.decode_sample(record, Path()).question.answer_type == name

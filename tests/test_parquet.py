@@ -6,11 +6,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from builders import picture, ref, sample
-from ovrl import codec, parquet
-from ovrl.errors import UsageError
-from ovrl.records import ImageRef, Sample
+from ovrl import codec, parquet, store
+from ovrl.errors import RecordError
+from ovrl.records import ANSWER_TYPES, ImageRef, Sample
 from ovrl.rejects import Rejects
 from ovrl.samples import read_samples
 
@@ -123,13 +125,86 @@ def test_a_bad_row_is_rejected_with_its_number(tmp_path: Path):
     assert (entry["line"], entry["id"], entry["field"]) == (2, "b", "problem")
 
 
-def test_damage_behind_a_good_footer_is_one_line(tmp_path: Path):
-    path = tmp_path / "x.parquet"
-    noise = [sample(str(i), images=(), problem=str(i) * 50) for i in range(200)]
-    parquet.write_samples(path, noise)
+def damaged(path: Path, *, group: int, rows: int = 600) -> Path:
+    """Write rows in groups of 256 and damage the problems of one group."""
+    parquet.write_samples(path, [sample(f"s{i}", images=(), problem=f"{i} " * 40) for i in range(rows)])
+    found = pq.read_metadata(path).row_group(group)
+    column = next(c for i in range(found.num_columns) if (c := found.column(i)).path_in_schema == "problem")
     data = bytearray(path.read_bytes())
-    data[20:2000] = bytes(1980)
+    middle = (column.dictionary_page_offset or column.data_page_offset) + column.total_compressed_size // 2
+    data[middle : middle + 20] = bytes(20)
     path.write_bytes(data)
-    with pytest.raises(UsageError, match=r"x\.parquet is damaged") as caught:
-        list(parquet.read_rows(path))
-    assert "\n" not in str(caught.value)
+    return path
+
+
+def test_damage_costs_its_group_of_rows_and_no_other(tmp_path: Path):
+    path = damaged(tmp_path / "x.parquet", group=1)
+    found = list(parquet.read_rows(path))
+    errors = [(number, str(row)) for number, row in found if isinstance(row, RecordError)]
+    ((number, reason),) = errors
+    assert number == 257
+    assert f"rows 257 to 512 of {path} are damaged and lost" in reason
+    assert "\n" not in reason
+    assert [row["id"] for _, row in found if not isinstance(row, RecordError)] == [
+        f"s{i}" for i in (*range(256), *range(512, 600))
+    ]
+    assert found[-1][0] == 600
+
+
+def test_a_flipped_bit_is_noticed_and_not_read_as_another_picture(tmp_path: Path):
+    path = tmp_path / "x.parquet"
+    parquet.write_samples(path, [sample("a")])
+    data = bytearray(path.read_bytes())
+    data[data.index(b"IDAT") + 6] ^= 1  # inside the PNG, where decompression notices nothing
+    path.write_bytes(data)
+    ((_, row),) = parquet.read_rows(path)
+    assert isinstance(row, RecordError)
+
+
+def test_columns_of_unknown_fields_do_not_hide_the_images_from_datasets(tmp_path: Path):
+    datasets = pytest.importorskip("datasets")
+    parquet.write_samples(tmp_path / "x.parquet", [sample("a", extra={"level": 3}), sample("b", images=(ref(), ref()))])
+    found = datasets.load_dataset("parquet", data_files=str(tmp_path / "x.parquet"), cache_dir=str(tmp_path / "cache"))
+    assert [[image.size for image in row["images"]] for row in found["train"]] == [[(24, 24)], [(24, 24)] * 2]
+    assert found["train"][0]["level"] == 3
+
+
+def test_groups_of_large_images_are_small(tmp_path: Path):
+    """What a reader holds in memory is a group at most."""
+    large = [sample(f"s{i}", images=(ImageRef(data=bytes([i]) * (24 << 20)),)) for i in range(6)]
+    parquet.write_samples(tmp_path / "x.parquet", large)
+    metadata = pq.read_metadata(tmp_path / "x.parquet")
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [3, 3]
+
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@st.composite
+def samples(draw: st.DrawFn) -> Sample:
+    return sample(
+        draw(st.uuids()).hex,
+        problem=draw(TEXT),
+        answer=tuple(draw(st.lists(TEXT, min_size=1, max_size=3))),
+        answer_type=draw(st.sampled_from(ANSWER_TYPES)),
+        problem_type=draw(st.sampled_from(["stem", "ocr"])),
+        prompt_type=draw(st.sampled_from(["normal", "thinking"])),
+        images=tuple(ref(color) for color in draw(st.lists(st.sampled_from(["red", "blue"]), max_size=3))),
+        source=draw(st.none() | TEXT),
+        format_guidance=draw(st.none() | TEXT),
+        meta=draw(st.dictionaries(TEXT, JSON, max_size=3)),
+    )
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(st.lists(samples(), max_size=4, unique_by=lambda one: one.id))
+def test_any_samples_come_back_from_parquet_and_from_json_lines(tmp_path: Path, made: list[Sample]):
+    assert round_trip(tmp_path / "x.parquet", *made) == made
+    lines = "".join(store.dumps(codec.encode_sample(one)) + "\n" for one in made)
+    (tmp_path / "x.jsonl").write_text(lines)
+    assert list(read_samples(str(tmp_path / "x.jsonl"), Rejects(None))) == made

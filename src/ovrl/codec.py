@@ -5,8 +5,11 @@ Unknown fields pass through untouched. Nothing here opens a data file; `store` a
 
 import base64
 import binascii
+import datetime
+import decimal
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ovrl import images
 from ovrl.errors import RecordError
 from ovrl.records import PROMPT_TYPES, Completion, Evidence, FinishReason, ImageRef, Question, Sample, Status
+
+_OLDER_NAMES = {"math-expression": "math-expressions", "bool": "boolean"}
 
 
 class _Wire(BaseModel):
@@ -114,7 +119,7 @@ def _question(fields: _SampleFields) -> Question:
     return Question(
         problem=fields.problem,
         answer=(fields.answer,) if isinstance(fields.answer, str) else tuple(fields.answer),
-        answer_type=fields.answer_type or "any",
+        answer_type=_OLDER_NAMES.get(fields.answer_type or "any", fields.answer_type or "any"),
         problem_type=fields.problem_type or "general",
         prompt_type=PROMPT_TYPES[fields.prompt_type],
         source=fields.source,
@@ -166,8 +171,27 @@ def content_id(question: Question, refs: Iterable[ImageRef]) -> str:
 
 def encode_sample(sample: Sample) -> dict[str, Any]:
     """Return the sample as a JSON object; embedded images become data URIs, others absolute paths."""
-    refs = [images.to_data_uri(ref.data) if ref.data is not None else ref.path for ref in sample.images]
-    return _sample_fields(sample) | {"images": refs} | dict(sample.extra)
+    refs = [
+        images.to_data_uri(ref.data) if ref.data is not None else str(Path(ref.path or "").absolute())
+        for ref in sample.images
+    ]
+    fields = _sample_fields(sample)
+    return fields | {"images": refs, "meta": jsonable(fields["meta"])} | jsonable(sample.extra)
+
+
+def jsonable(value: Any) -> Any:
+    """Return the value as JSON can hold it: bytes as base64, times as ISO 8601, decimals as text, NaN as null."""
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal | datetime.timedelta):
+        return str(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def encode_row(sample: Sample) -> dict[str, Any]:
@@ -176,10 +200,18 @@ def encode_row(sample: Sample) -> dict[str, Any]:
     Raises:
         RecordError: an image cannot be read.
     """
-    refs = [
+    return _sample_fields(sample) | {"images": encode_images(sample)}
+
+
+def encode_images(sample: Sample) -> list[dict[str, Any]]:
+    """Return the images as `datasets` holds them: the encoded file, and its bare name.
+
+    Raises:
+        RecordError: an image cannot be read.
+    """
+    return [
         {"bytes": images.read_bytes(ref), "path": Path(ref.path).name if ref.path else None} for ref in sample.images
     ]
-    return _sample_fields(sample) | {"images": refs}
 
 
 def _sample_fields(sample: Sample) -> dict[str, Any]:

@@ -96,7 +96,11 @@ def _fit(image: Image.Image, max_pixels: int) -> Image.Image:
 
 
 def to_data_uri(data: bytes) -> str:
-    """Return the encoded image as a data URI; the type is told by its first bytes."""
-    kinds = {b"\x89PNG": "png", b"\xff\xd8": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}
-    kind = next((kind for head, kind in kinds.items() if data.startswith(head)), "png")
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    """Return the encoded image as a data URI."""
+    return f"data:image/{kind(data)};base64,{base64.b64encode(data).decode()}"
+
+
+def kind(data: bytes) -> str:
+    """Return the type of an encoded image ("png"), told by its first bytes; it serves as a file's suffix, too."""
+    kinds = {b"\x89PNG": "png", b"\xff\xd8": "jpeg", b"GIF8": "gif", b"RIFF": "webp", b"BM": "bmp"}
+    return next((name for head, name in kinds.items() if data.startswith(head)), "png")

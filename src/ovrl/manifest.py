@@ -56,20 +56,40 @@ def describe(path: Path) -> dict[str, Any]:
         return {"sha256": None, "rows": None}  # a pipe, such as <(command): reading it here would use it up
     if not path.is_dir():
         with path.open("rb") as stream:
-            return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest(), "rows": _rows(path)}
+            return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest(), "rows": count_rows(path)}
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not _is_own(file))
+    return describe_together({str(file.relative_to(path)): file for file in files})
+
+
+def describe_together(files: Mapping[str, Path]) -> dict[str, Any]:
+    """Return {"sha256", "rows"} of several files as one, in order; the names are part of the digest.
+
+    A file whose rows cannot be counted is described by its bytes alone: reading it says what is wrong.
+    """
     digest, rows = hashlib.sha256(), None
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        if file.name.startswith((".", "_")) or file.name == MANIFEST:
+    for name, file in files.items():
+        digest.update(name.encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").hexdigest().encode())
+        try:
+            count = count_rows(file)
+        except UsageError:
             continue
-        digest.update(str(file.relative_to(path)).encode())
-        one = describe(file)
-        digest.update(one["sha256"].encode())
-        if one["rows"] is not None:
-            rows = (rows or 0) + one["rows"]
+        if count is not None:
+            rows = (rows or 0) + count
     return {"sha256": digest.hexdigest(), "rows": rows}
 
 
-def _rows(path: Path) -> int | None:
+def _is_own(file: Path) -> bool:
+    return file.name.startswith((".", "_")) or file.name == MANIFEST
+
+
+def count_rows(path: Path) -> int | None:
+    """Return how many rows a file of JSON lines or parquet has; None for any other.
+
+    Raises:
+        UsageError: the parquet file cannot be read.
+    """
     if path.suffix == ".jsonl":
         with path.open("rb") as stream:
             return sum(1 for line in stream if line.strip())

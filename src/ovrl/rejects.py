@@ -29,7 +29,7 @@ class Rejects:
         """
         self._path = path
         self._seen: set[tuple[str, str | None, str]] = set()
-        self.places: dict[str, tuple[str, int]] = {}
+        self.places: dict[str, tuple[str, int | None]] = {}
         """Id of a record that was read -> (file:line, line), for what turns out to be bad later on."""
         self.reasons: Counter[str] = Counter()
         """Field at fault -> how many."""

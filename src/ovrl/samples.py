@@ -1,88 +1,136 @@
-"""Read samples: JSON lines, parquet, a directory of either, or stdin."""
+"""Read samples: from any place that `rows` reads, in any layout that `layouts` knows."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ovrl import codec, store
-from ovrl.errors import RecordError, UsageError
+from ovrl import codec, rows
+from ovrl.errors import RecordError
+from ovrl.layouts import LAYOUTS, Reader, recognise, refuse_unknown
 from ovrl.records import Sample
 from ovrl.rejects import Rejects
+from ovrl.rows import Part
 from ovrl.selection import Selection
 
-_SUFFIXES = (".jsonl", ".parquet")
 
-
-def data_files(source: str, suffixes: tuple[str, ...] = _SUFFIXES) -> list[Path]:
-    """Return the files that `source` names, in order.
-
-    Args:
-        source: a file, or a directory whose data files are meant.
-        suffixes: what counts as data.
-
-    Raises:
-        UsageError: nothing is there, or a file of an unknown kind is named.
-    """
-    path = Path(source)
-    if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix in suffixes and _holds_samples(p))
-        if not files:
-            raise UsageError(f"{source} holds no {' or '.join(suffixes)} file")
-        return files
-    if not path.exists():
-        raise UsageError(f"{source} does not exist")
-    if path.suffix not in suffixes:
-        raise UsageError(f"{source}: unknown kind of file; known: {', '.join(suffixes)}")
-    return [path]
-
-
-def _holds_samples(path: Path) -> bool:
-    """Whether a file of a directory is data, and not what a command wrote beside it."""
-    return not path.name.startswith((".", "_")) and path.name not in ("rejects.jsonl", "curation.jsonl")
-
-
-def read_samples(source: str, rejects: Rejects, selection: Selection | None = None) -> Iterator[Sample]:
+def read_samples(
+    source: str,
+    rejects: Rejects,
+    selection: Selection | None = None,
+    *,
+    reader: Reader | None = None,
+    images: Path | None = None,
+) -> Iterator[Sample]:
     """Yield the samples of `source` in order; bad records and repeated ids go to `rejects`.
 
     Args:
-        source: a .jsonl or .parquet file, a directory of such files, or "-" for stdin.
+        source: anything that `rows.read_parts` reads, in any layout that `layouts` knows.
         rejects: where bad records go.
         selection: the part to read; None reads all.
+        reader: reads the rows; None recognises the layout of each file by its columns.
+        images: the folder that relative image paths start from; None is that of the data file.
 
     Raises:
-        UsageError: the source itself cannot be read.
+        UsageError: the source itself cannot be read, or fits several layouts.
     """
     seen: set[str] = set()
-    for where, line, record, base in (selection or Selection())(_raw(source)):
-        given = record.get("id") if isinstance(record, dict) else None
-        try:
-            if isinstance(record, RecordError):
-                raise record
-            sample = codec.decode_sample(record, base)
-            if sample.id in seen:
-                raise RecordError("id", f"{sample.id!r} is used twice; ids must be unique")
-        except RecordError as error:
-            rejects.add(error.at(where), line=line, record_id=given if isinstance(given, str) else None)
-            continue
-        seen.add(sample.id)
-        rejects.places[sample.id] = (where, line)
-        yield sample
+    for raw in (selection or Selection())(_raw(source, reader)):
+        for record in _records(raw, rejects):
+            given = record.get("id") if isinstance(record, Mapping) else None
+            given = given if isinstance(given, str) else None
+            try:
+                sample = codec.decode_sample(record, images or raw.part.base)
+                if sample.id in seen:
+                    raise RecordError("id", _REPEATED if given is None else f"{given!r} is used twice")
+            except RecordError as error:
+                rejects.add(error.at(raw.where), line=raw.line, record_id=given)
+                continue
+            seen.add(sample.id)
+            rejects.places[sample.id] = (raw.where, raw.line)
+            yield sample
 
 
-def _raw(source: str) -> Iterator[tuple[str, int, Any, Path]]:
-    """Yield (place, line or row number from 1, record, folder of relative paths)."""
-    if source == "-":
-        with store.open_text("-") as stream:
-            for line, record in store.read_jsonl(stream, "stdin"):
-                yield f"stdin:{line}", line, record, Path()
+_REPEATED = "this record has no id, and says word for word what an earlier one says"
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    part: Part
+    line: int | None
+    value: Any
+    reader: Reader
+
+    @property
+    def where(self) -> str:
+        return self.part.where(self.line)
+
+
+def _records(raw: _Raw, rejects: Rejects) -> Sequence[Any]:
+    """Return the objects of the contract in a raw row; what cannot be one goes to `rejects`."""
+    try:
+        if isinstance(raw.value, RecordError):
+            raise raw.value
+        return raw.reader(raw.value) if isinstance(raw.value, Mapping) else [raw.value]
+    except RecordError as error:
+        given = raw.value.get("id") if isinstance(raw.value, Mapping) else None
+        rejects.add(error.at(raw.where), line=raw.line, record_id=given if isinstance(given, str) else None)
+    except _ODD as error:
+        text = f"the row cannot be read ({type(error).__name__}: {error}); is it what --from says?"
+        rejects.add(RecordError("", text, raw.where), line=raw.line)
+    return ()
+
+
+_ODD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What a reader raises when a row is not of the shape that it expects."""
+
+
+_LOOKED_AT = 100
+"""Rows of a file in which its layout is looked for: the first of them may be bad."""
+
+
+def _raw(source: str, reader: Reader | None) -> Iterator[_Raw]:
+    if reader is None and source != "-" and not rows.is_remote(source):
+        for path in rows.data_files(source):  # all of them first: nothing is done before a refusal
+            _check_layout(path)
+    for part in rows.read_parts(source):
+        known = reader
+        for line, value in part.rows:
+            if known is None and isinstance(value, Mapping):
+                known = _reader_of(part, value)
+            yield _Raw(part, line, value, known or LAYOUTS["canonical"].reader)
+
+
+def _check_layout(path: Path) -> None:
+    """Refuse a file of several layouts, or of none.
+
+    Raises:
+        UsageError: see `layouts`.
+    """
+    if path.suffix == ".parquet":
+        from ovrl import parquet  # pyarrow is slow to import
+
+        heads = [frozenset(parquet.columns(path))]
+    elif path.is_file():
+        objects = (frozenset(value) for _, value in rows.file_rows(path) if isinstance(value, Mapping))
+        heads = list(itertools.islice(objects, _LOOKED_AT))
+    else:  # a pipe can be read only once
         return
-    for path in data_files(source):
-        if path.suffix == ".parquet":
-            from ovrl import parquet  # pyarrow is slow to import
+    if heads and not any(recognise(columns, str(path)) for columns in heads):
+        refuse_unknown(heads[0], str(path))
 
-            for row, record in enumerate(parquet.read_rows(path), start=1):
-                yield f"{path}:{row}", row, record, path.parent
-        else:
-            with store.open_text(str(path)) as stream:
-                for line, record in store.read_jsonl(stream, str(path)):
-                    yield f"{path}:{line}", line, record, path.parent
+
+def _reader_of(part: Part, row: Mapping[str, Any]) -> Reader | None:
+    """Return how a file is read from its row, or None when this row fits no layout and the next one may.
+
+    The columns of parquet are those of the file: a row shows only what it has.
+    """
+    path = Path(part.name)
+    if path.suffix != ".parquet":
+        layout = recognise(frozenset(row), part.name)
+        return layout.reader if layout else None
+    from ovrl import parquet
+
+    layout = recognise(frozenset(parquet.columns(path)), part.name)
+    return (layout or LAYOUTS["canonical"]).reader

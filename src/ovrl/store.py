@@ -9,6 +9,7 @@ is done; a command with other settings or other inputs is refused.
 
 import contextlib
 import fcntl
+import glob
 import json
 import math
 import os
@@ -71,24 +72,34 @@ def read_jsonl(stream: TextIO, name: str) -> Iterator[tuple[int, Any | RecordErr
         if not line.strip():
             continue
         try:
-            value = json.loads(line, parse_constant=_refuse, parse_float=_finite)
+            value = json.loads(line, parse_constant=refuse_constant, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             torn = "the line is torn" if not line.endswith("\n") else "the line is not JSON"
-            yield number, RecordError("", f"{torn}: {_why(error)}", f"{name}:{number}")
+            yield number, RecordError("", f"{torn}: {why(error)}", f"{name}:{number}")
         else:
             yield number, value
 
 
-def _refuse(constant: str) -> float:
+def matches(pattern: str) -> list[Path]:
+    """Return the paths that a glob matches, in order; none when it has no `*`, `?` or `[`."""
+    if not glob.has_magic(pattern):
+        return []
+    anchor = Path(pattern).anchor
+    return sorted(Path(anchor or ".").glob(str(Path(pattern).relative_to(anchor))))
+
+
+def refuse_constant(constant: str) -> float:
+    """Raise for NaN and infinity, which Python reads and JSON has not."""
     raise ValueError(f"{constant} is no JSON number")
 
 
 def _finite(text: str) -> float:
     value = float(text)
-    return value if math.isfinite(value) else _refuse(text)
+    return value if math.isfinite(value) else refuse_constant(text)
 
 
-def _why(error: ValueError | RecursionError) -> str:
+def why(error: ValueError | RecursionError) -> str:
+    """Return what is wrong with a JSON text, in a few words."""
     if isinstance(error, RecursionError):
         return "nested too deeply"
     return error.msg if isinstance(error, json.JSONDecodeError) else str(error)
@@ -261,9 +272,10 @@ def _refuse_own_input(path: Path, identity: Identity) -> None:
     """
     output = path.resolve()
     for name in identity.inputs:
-        source = Path(name).resolve()
-        if output == source or output in source.parents:
-            raise UsageError(f"the output {path} is, or holds, the input {name}; choose another output")
+        for place in (name, *matches(name)):
+            source = Path(place).resolve()
+            if output == source or output in source.parents:
+                raise UsageError(f"the output {path} is, or holds, the input {place}; choose another output")
 
 
 def _lock(path: Path) -> int:

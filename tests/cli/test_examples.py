@@ -21,6 +21,9 @@ COMMANDS = {
     "warmup": "warmup",
     "doctor": "doctor",
     "data synth": "data",
+    "data convert": "convert",
+    "data check": "check",
+    "data stats": "stats",
     "config show": "config",
 }
 """Command -> its module. `ovrl demo` is run by the fixture."""

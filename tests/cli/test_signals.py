@@ -66,6 +66,9 @@ def same(one: Path, other: Path, name: str) -> bool:
     return found == want
 
 
+STAGES = tuple(f"stage{number}/part-00000-of-00001.parquet" for number in (1, 2))
+
+
 def test_curate_and_eval(shell: Started, cli: Cli, jsonl: Path, scored: Path, tmp_path: Path):
     """Curation is over in a moment: it is stopped as soon as its directory is there."""
     command = ["curate", "-i", scored, "--samples", jsonl, "-o"]
@@ -74,7 +77,7 @@ def test_curate_and_eval(shell: Started, cli: Cli, jsonl: Path, scored: Path, tm
     assert stopped.code in (130, 0)
     assert cli(*command, tmp_path / "out").code == 0
     assert cli(*command, tmp_path / "whole").code == 0
-    for name in ("curation.jsonl", "summary.json", "stage1.parquet", "stage2.parquet"):
+    for name in ("curation.jsonl", "summary.json", "report.html", *STAGES):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(
         p.name for p in (tmp_path / "whole").iterdir()

@@ -105,7 +105,7 @@ def test_a_lone_closing_tag_ends_all_thinking_before_it():
         ("<think>x</think><answer>a</answer>", "a"), ("x</think><answer>a</answer>", "a"),
         ("<answer>a</answer><answer>b</answer>", None), ("<answer><answer>a</answer>", None), ("<answer>a", None),
         ("</answer><answer>a", None), ("<think><answer>a</answer>", None), ("<answer>a</answer></think>", None),
-        ("<THINK>x</Think><answer>a</answer>", "a"), ("<tHINK><answer>a</answer>", None), 
+        ("<THINK>x</Think><answer>a</answer>", "a"), ("<tHINK><answer>a</answer>", None),
         ("é</THINK><answer>a</answer>", None),  # signs beyond ASCII are left to the closer look
         ("<answer>a</answer></answer>", None), ("", None), ("<answer>a</answer></think><ANSWER>", None),
         ("<th\u0131nk><answer>a</answer>", None), ("é<answer>a</answer>", "a"),

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,58 @@ def test_tokens_are_written_when_asked_and_a_cut_is_told(tmp_path: Path):
         assert len(record["token_ids"]) == len(record["logprobs"]) == record["completion_tokens"] == 4
         assert record["sampling"]["max_new_tokens"] == 4
     assert (counts["truncated"], counts["completion_tokens"]) == (3, 12)
+
+
+CHOICE = sample("c", images=(), problem="Which?\nA. red\nB. blue\nC. green\nD. gray", answer=("B",))
+CHOICE = replace(CHOICE, question=replace(CHOICE.question, answer_type="multiple-choice"))
+PICTURED = replace(CHOICE, id="p", question=replace(CHOICE.question, problem="Which letter is marked?"))
+
+
+def test_shuffled_options_carry_their_own_problem_and_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """The engine always finds the blue option: its letter is what the line must call right."""
+    counts, _ = run(tmp_path / "c.jsonl", [CHOICE, PICTURED, SAMPLES[0]], n=24, shuffle_options=True)
+    found = {record["id"]: record for record in records(tmp_path / "c.jsonl")}
+    assert len(found) == 72
+    golds = set()
+    for k in range(24):
+        line = found[f"c#{k}"]
+        (gold,) = line["answer"]
+        assert f"\n{gold}. blue" in line["problem"]
+        assert line["shuffled"]["gold"] == gold
+        assert line["shuffled"]["order"]["ABCD".index(gold)] == "B"
+        assert line["seed"] == derive_seed(42, "c", k)
+        golds.add(gold)
+    assert golds == set("ABCD")
+    for untouched in (PICTURED, SAMPLES[0]):
+        assert found[f"{untouched.id}#3"]["problem"] == untouched.question.problem
+        assert "shuffled" not in found[f"{untouched.id}#3"]
+    assert "1 of 2 multiple-choice samples kept the order" in caplog.text
+    assert (counts["shuffled"], counts["unshuffled"]) == (1, 1)
+
+
+def test_the_model_is_shown_the_shuffled_options(tmp_path: Path):
+    seen = {}
+
+    def script(request: Any, k: int, seed: int) -> str:
+        seen[k] = request.prompt.messages[1]["content"][-1]["text"]
+        return "x"
+
+    settings = RolloutSettings(n=6, shuffle_options=True)
+    with JsonLines(str(tmp_path / "c.jsonl"), "", identity()) as lines:
+        roll_out([CHOICE], ScriptedEngine(script), lines, Rejects(None), settings, model="m", seed=1)
+    for record in records(tmp_path / "c.jsonl"):
+        assert seen[record["k"]].endswith(record["problem"])
+    assert len({record["problem"] for record in records(tmp_path / "c.jsonl")}) > 2
+
+
+def test_an_order_depends_on_seed_sample_and_number_alone(tmp_path: Path):
+    other = replace(CHOICE, id="d")
+    run(tmp_path / "a.jsonl", [CHOICE, other], n=4, shuffle_options=True)
+    with pytest.raises(OvrlError):
+        run(tmp_path / "b.jsonl", [CHOICE, other], n=4, shuffle_options=True, fail_after=3)
+    counts, _ = run(tmp_path / "b.jsonl", [CHOICE, other], n=4, shuffle_options=True)
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+    assert counts["shuffled"] == 2
+    run(tmp_path / "c.jsonl", [other, CHOICE], n=9, shuffle_options=True)
+    a, c = ({r["id"]: r["problem"] for r in records(tmp_path / f"{n}.jsonl")} for n in "ac")
+    assert a.items() <= c.items()

@@ -1,14 +1,14 @@
-"""`ovrl data`: make and look at data sets."""
+"""`ovrl data`: convert, check, count and make data sets."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from ovrl.cli import options, render
+from ovrl.cli import check, convert, options, render, stats
 from ovrl.cli.session import INVOCATION, Session, command, epilog
 
-app = typer.Typer(help="Make and look at data sets.", no_args_is_help=True)
+app = typer.Typer(help="Convert, check, count and make data sets.", no_args_is_help=True)
 
 EXAMPLES = (
     "ovrl data synth --split pool -n 64 -o pool.parquet",
@@ -63,4 +63,10 @@ def synth(
     render.summary(session, "data synth", {"samples": n, "split": split, "output": output})
 
 
-app.command("synth", epilog=epilog(EXAMPLES))(synth)
+for _name, _function, _examples in (
+    ("check", check.check, check.EXAMPLES),
+    ("convert", convert.convert, convert.EXAMPLES),
+    ("stats", stats.stats, stats.EXAMPLES),
+    ("synth", synth, EXAMPLES),
+):
+    app.command(_name, epilog=epilog(_examples))(_function)

@@ -75,7 +75,7 @@ def plan(directory: Path, size: Size, seed: int) -> list[tuple[str, str]]:
 
     def train(stage: int, model: str) -> str:
         return (
-            f"train --stage {stage} -i {root}/curated/stage{stage}.parquet --model {model} --preset tiny "
+            f"train --stage {stage} -i {root}/curated/stage{stage} --model {model} --preset tiny "
             f"--steps {size.steps} -o {root}/stage{stage} {own}"
         )
 

@@ -17,10 +17,11 @@ EXAMPLES = ("ovrl doctor", "ovrl doctor --json")
 
 _PACKAGES: dict[str, tuple[str, ...]] = {
     "base": (
-        *("typer", "rich", "pydantic", "pyyaml", "pyarrow", "pillow", "numpy"),
+        *("typer", "rich", "pydantic", "pyyaml", "orjson", "pyarrow", "pillow", "numpy"),
         *("math-verify", "sympy", "Levenshtein", "CairoSVG", "jinja2", "matplotlib"),
     ),
     "train": ("torch", "transformers", "accelerate"),
+    "hub": ("datasets",),
     "eval": ("lmms-eval",),
     "sglang": ("sglang",),
 }
@@ -47,7 +48,7 @@ def doctor(
     ] = None,
 ) -> None:
     """Look at the machine: packages by extra, libraries, devices."""
-    findings = [*_packages(), *_libraries(), _device()]
+    findings = [*_packages(), *_libraries(), *_locks(), _device()]
     rows = [(f.name, f.needed_for, f.found or "missing", "" if f.found else f.remedy) for f in findings]
     if session.as_json:
         found = {f.name: {"found": f.found, "for": f.needed_for, "remedy": f.remedy} for f in findings}
@@ -83,6 +84,13 @@ def _libraries() -> list[Finding]:
         Finding("libcairo", "svg-code rewards", cairo, "apt-get install libcairo2, or brew install cairo"),
         Finding("git", "working on ovrl", shutil.which("git"), "apt-get install git"),
     ]
+
+
+def _locks() -> list[Finding]:
+    """Return what keeps hostile completions in their process."""
+    from ovrl.reward.confine import available
+
+    return [Finding(lock.name, "scoring", "yes" if lock.is_in_force else None, lock.remedy) for lock in available()]
 
 
 def _device() -> Finding:

@@ -30,6 +30,18 @@ def _checked_allowance(text: str) -> str:
     return text
 
 
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="NAME",
+        help="Layout (verl, trl, ...), public data set (virl39k, ...) or file.py:function; default: by the columns.",
+    ),
+]
+Images = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder that relative image paths start from; default: that of the data."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start again instead of resuming.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and count, write nothing.")]
 RejectsFile = Annotated[
@@ -71,6 +83,6 @@ def rejects_file(given: Path | None, output: str) -> Path | None:
     if given is not None or output == "-":
         return given
     path = Path(output)
-    if path.suffix in (".jsonl", ".json"):
+    if path.suffix in (".jsonl", ".json", ".parquet"):
         return path.with_name(f"{path.name}.rejects.jsonl")
     return path / "rejects.jsonl"

@@ -29,17 +29,19 @@ def summary(session: Session, title: str, values: Mapping[str, Any], *, records_
 
 
 def table(session: Session, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table on stderr; numbers stand to the right."""
+    """Print a table on stderr; words stand to the left, numbers to the right."""
     if session.verbosity == "quiet" or session.as_json:
         return
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    cells = [list(row) for row in rows]
     for number, column in enumerate(columns):
-        drawn.add_column(column, justify="right" if number else "left")
-    for row in rows:
+        words = number == 0 or all(isinstance(row[number], str) and row[number][:1].isalpha() for row in cells)
+        drawn.add_column(column, justify="left" if words else "right")
+    for row in cells:
         drawn.add_row(*(escape(_short(cell)) for cell in row))
     Console(stderr=True, highlight=False).print(drawn)
 

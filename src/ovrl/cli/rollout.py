@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "ovrl rollout demo/data/pool.parquet --model demo/base -n 4 --limit 8 -o completions.jsonl",
+    "ovrl rollout demo/data/pool.parquet --model demo/base -n 4 --limit 8 --shuffle-options -o shuffled.jsonl",
     "ovrl rollout demo/data/pool.parquet --model demo/base -n 2 --limit 4 | ovrl score | head -3",
 )
+
+_PromptType = Annotated[Literal["normal", "thinking"] | None, typer.Option(help="Ask every sample in this mode.")]
+_ShuffleOptions = Annotated[
+    bool | None, typer.Option("--shuffle-options", help="Another order of the options for each completion.")
+]
 
 
 @command
@@ -31,11 +37,10 @@ def rollout(
     n: Annotated[int | None, typer.Option("-n", help="Completions for each sample (default: 8).")] = None,
     output: options.Output = "-",
     engine: Annotated[str | None, typer.Option(help="transformers, fake, or module:function.")] = None,
-    prompt_type: Annotated[
-        Literal["normal", "thinking"] | None, typer.Option(help="Ask every sample in this mode.")
-    ] = None,
+    prompt_type: _PromptType = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Longest completion (default: 4096).")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token (default: 1).")] = None,
+    shuffle_options: _ShuffleOptions = None,
     with_tokens: Annotated[
         bool | None, typer.Option("--with-tokens", help="Write token ids and log-probabilities too.")
     ] = None,
@@ -59,6 +64,7 @@ def rollout(
         RolloutSettings,
         n=n,
         prompt_type=prompt_type,
+        shuffle_options=shuffle_options,
         with_tokens=with_tokens,
         sampling__max_new_tokens=max_new_tokens,
         sampling__temperature=temperature,

@@ -4,7 +4,7 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -73,7 +73,6 @@ def score(
     dry_run: options.DryRun = False,
 ) -> None:
     """Score completions by rule. Reads the output of rollout, or any JSONL with a completion and an answer."""
-    from ovrl.cli.inputs import describe_inputs
     from ovrl.json_lines import JsonLines
     from ovrl.rejects import Rejects, check_allowance
     from ovrl.reward.line_source import LineSource
@@ -90,8 +89,7 @@ def score(
         if dry_run:
             render.summary(session, "score (dry run)", {"lines": sum(1 for _ in lines)})
             return
-        # What goes to stdout is never resumed: no digest of the input is needed.
-        inputs = describe_inputs(*paths) if output != "-" else {path: {"sha256": None, "rows": None} for path in paths}
+        inputs = _described(paths, output)
         more = {"null_as": null_as, "explain": explain, "compare": compare}
         identity = session.identity("score", settings, inputs, selection, **more)
         rejected = options.rejects_file(rejects, output)
@@ -116,22 +114,30 @@ def lines_file(source: str, name: str) -> str:
     return str(inside) if source != "-" and inside.is_file() else source
 
 
+def _described(paths: list[str], output: str) -> dict[str, dict[str, Any]]:
+    """Return digest and rows of the inputs; what goes to stdout is never resumed, and needs none."""
+    if output == "-":
+        return {path: {"sha256": None, "rows": None} for path in paths}
+    from ovrl.cli.inputs import describe_inputs
+
+    return describe_inputs(*paths)
+
+
 def _lines_files(source: str) -> list[str]:
     """Return the files to score: the output of rollout, one file, stdin, or all JSON lines of a directory.
 
     Raises:
         UsageError: nothing is there.
     """
-    from ovrl.samples import data_files
+    path = lines_file(source, "completions.jsonl")
+    if source == "-" or Path(path).is_file() or Path(path).is_fifo():
+        return [path]
+    from ovrl.rows import data_files
 
-    path = Path(lines_file(source, "completions.jsonl"))
-    if source == "-":
-        return [source]
-    if path.is_dir():
-        return [str(file) for file in data_files(source, (".jsonl",))]
-    if not path.exists():
-        raise UsageError(f"{source} does not exist")
-    return [str(path)]
+    files = [str(file) for file in data_files(source) if file.suffix == ".jsonl"]
+    if not files:
+        raise UsageError(f"{source} holds no .jsonl file")
+    return files
 
 
 def _show(session: Session, tally: "Tally", compare: str | None) -> None:

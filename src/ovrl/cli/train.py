@@ -12,8 +12,8 @@ from ovrl.selection import Selection
 _OUTPUTS = ("config.yaml", "metrics.jsonl", "journal.jsonl", "trajectories", "final")
 
 EXAMPLES = (
-    "ovrl train --stage 1 -i demo/curated/stage1.parquet --model demo/base --preset tiny --steps 2 -o run1",
-    "ovrl train --stage 2 -i demo/curated/stage2.parquet --model run1/final --preset tiny --steps 2 -o run2",
+    "ovrl train --stage 1 -i demo/curated/stage1 --model demo/base --preset tiny --steps 2 -o run1",
+    "ovrl train --stage 2 -i demo/curated/stage2 --model run1/final --preset tiny --steps 2 -o run2",
 )
 
 

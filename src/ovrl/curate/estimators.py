@@ -1,19 +1,11 @@
-"""Estimates from n completions of which c are right: pass@k, its standard error, the share of guessing."""
+"""Estimates from n completions of which c are right: pass@k, its standard error, how much of it is guessing."""
 
 import functools
 import math
-import re
-
-from ovrl.records import Question
-
-DEFAULT_OPTIONS = 4
-"""Options of a multiple-choice question whose problem text lists none that we can count."""
-
-# "A. red", "B) red", "C: red" open an option at the start of the text or after white space, "(D)" anywhere.
-_OPTION = re.compile(r"\(([A-Z])\)|(?:^|(?<=\s))([A-Z])[.):]")
-_LETTER = re.compile(r"\(?([A-Z])[).]?")
+from collections.abc import Iterable
 
 
+@functools.lru_cache(maxsize=65536)
 def pass_at_k(n: int, correct: float, k: int) -> float:
     """Return the unbiased estimate of the chance that at least one of k completions is right.
 
@@ -51,7 +43,7 @@ def pass_at_k_deviation(n: int, p: float, k: int) -> float:
     return math.sqrt(variance)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=65536)
 def pass_at_k_error(n: int, correct: int, k: int) -> float:
     """Return the standard error of `pass_at_k(n, correct, k)`.
 
@@ -66,36 +58,12 @@ def pass_at_k_error(n: int, correct: int, k: int) -> float:
     return pass_at_k_deviation(n, (correct + 0.5) / (n + 1), k)
 
 
-def chance(question: Question) -> float:
-    """Return how often a guess is right: 1/options for multiple choice, 1/2 for boolean, otherwise 0.
+def gap_peak(k: int) -> float:
+    """Return the success rate at which pass@k - pass@1 is largest: `1 - k^(-1/(k-1))`, and 1/2 for k = 1.
 
-    Small counts can be guessed too, but how often depends on the data set; they are left at 0. Several
-    gold letters, any of which counts, raise the chance.
+    Where the derivative of `1 - (1 - p)^k - p` is 0. A larger k prefers harder prompts.
     """
-    if question.answer_type == "boolean":
-        return 0.5
-    if question.answer_type != "multiple-choice":
-        return 0.0
-    options = count_options(question.problem) or DEFAULT_OPTIONS
-    letters = {match[1] for text in question.answer if (match := _LETTER.fullmatch(text.strip().upper()))}
-    return min(1.0, max(1, len(letters)) / options)
-
-
-def count_options(problem: str) -> int:
-    """Return how many options A, B, C ... the text lists in order, or 0 when not even two are.
-
-    "A" opens a list wherever it stands; the longest list counts, so that an "A. Smith" in the question does
-    no harm.
-    """
-    longest = current = 0
-    for match in _OPTION.finditer(problem):
-        index = ord(match[1] or match[2]) - ord("A")
-        if index == 0:
-            current = 1
-        elif index == current:
-            current += 1
-        longest = max(longest, current)
-    return longest if longest >= 2 else 0
+    return 1.0 - k ** (-1.0 / (k - 1)) if k > 1 else 0.5
 
 
 def correct_for_chance(p: float, chance_level: float) -> float:
@@ -107,3 +75,52 @@ def correct_for_chance(p: float, chance_level: float) -> float:
     if chance_level >= 1.0:
         return 0.0
     return max(0.0, (p - chance_level) / (1.0 - chance_level))
+
+
+@functools.lru_cache(maxsize=65536)
+def chance_p_value(n: int, correct: int, chance_level: float) -> float:
+    """Return how often mere guessing gets at least `correct` of n right: the upper tail of Bin(n, chance).
+
+    At most 1 - confidence exactly when the one-sided lower bound of Clopper and Pearson 1934 (Biometrika 26)
+    for the success rate is not below chance. 1 when there is nothing to judge.
+    """
+    if chance_level <= 0.0:
+        return 0.0 if correct > 0 else 1.0
+    return math.fsum(math.comb(n, c) * chance_level**c * (1.0 - chance_level) ** (n - c) for c in range(correct, n + 1))
+
+
+def letter_p_value(counts: Iterable[tuple[int, int]]) -> float | None:
+    """Return how likely accuracies that differ so much between gold letters are when the letter is irrelevant.
+
+    Pearson's chi-squared test of the 2 x L table of right and wrong; an approximation at the few completions
+    that a sample has, and meant as a flag. None unless two letters were gold at least once each.
+
+    Args:
+        counts: for each letter, (right, completions).
+    """
+    table = [(right, total) for right, total in counts if total]
+    n, correct = sum(total for _, total in table), sum(right for right, _ in table)
+    if len(table) < 2:
+        return None
+    if correct in (0, n):
+        return 1.0
+    share = correct / n
+    statistic = math.fsum((right - total * share) ** 2 / (total * share * (1.0 - share)) for right, total in table)
+    return _chi_squared_tail(statistic, len(table) - 1)
+
+
+def _chi_squared_tail(x: float, freedom: int) -> float:
+    """Return P(chi-squared > x): the closed sums 26.4.4 and 26.4.5 of Abramowitz and Stegun."""
+    half = x / 2.0
+    if freedom % 2 == 0:
+        term, total = 1.0, 1.0
+        for i in range(1, freedom // 2):
+            term *= half / i
+            total += term
+        return math.exp(-half) * total
+    total = math.erfc(math.sqrt(half))
+    term = math.sqrt(half) * math.exp(-half) * 2.0 / math.sqrt(math.pi)
+    for i in range(1, (freedom + 1) // 2):
+        total += term
+        term *= half / (i + 0.5)
+    return min(1.0, total)

@@ -1,54 +1,22 @@
-"""Say in figures and in words what a curation did: `summary.json` and `summary.md`."""
+"""What a curation did, in figures: the content of `summary.json`, of the reports and of the card."""
 
-import statistics
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
-from ovrl.curate import estimators, rules
-from ovrl.curate.rules import Statistics, Verdict
+from ovrl.curate import estimators
+from ovrl.curate.row import Judge, Row
+from ovrl.curate.rules import Counts
+from ovrl.curate.selection import Target
 from ovrl.curate.settings import CurateSettings
-from ovrl.records import Question
 
+BINS = 20
+"""Of the histograms of pass@1."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One input sample and what became of it."""
-
-    sample_id: str
-    question: Question
-    statistics: Statistics
-    verdict: Verdict
-    replayed: bool = False
-    """Whether stage 2 repeats it."""
-
-    @property
-    def stage(self) -> int:
-        """Return the stage that the sample belongs to, kept or not: 1 answer-only, 2 chain of thought."""
-        return 1 if self.question.prompt_type == "normal" else 2
-
-    def encode(self) -> dict[str, Any]:
-        """Return the curation row of the contract; the fields after `weight` are ours."""
-        found, corrected = self.statistics, self.statistics.corrected()
-        error = None if found.k is None else estimators.pass_at_k_error(found.n, found.correct, found.k)
-        return {
-            "schema": "ovrl.curation/1",
-            "sample_id": self.sample_id,
-            **asdict(found),
-            "decision": "keep" if self.verdict.keep else "drop",
-            "reason": self.verdict.reason,
-            "stage": self.stage,
-            "weight": 1.0 if self.verdict.keep else 0.0,
-            "pass_at_k_error": error,
-            "pass_at_1_corrected": corrected.pass_at_1,
-            "gap_corrected": corrected.gap,
-            "replayed": self.replayed,
-            "source": self.question.source,
-            "problem_type": self.question.problem_type,
-            "answer_type": self.question.answer_type,
-            "prompt_type": self.question.prompt_type,
-        }
+SUSPICIOUS = 0.05
+"""Below this p-value a sample's accuracy is said to depend on the letter of the gold answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +31,10 @@ class Tally:
     kept_pass_at_1: float | None
     """The same over the kept samples."""
     kept_pass_at_k: float | None
+    before: Sequence[int]
+    """[BINS] samples by pass@1; the last bin holds 1."""
+    after: Sequence[int]
+    """[BINS] the same over the kept samples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +49,30 @@ class ChanceEffect:
     """Kept only without the correction: the model does hardly better than a guess."""
     admitted: int
     """Kept only with it: an easy-looking mean that is partly luck."""
+    fixed_order: int
+    """Multiple-choice samples whose options all completions saw in one order: a model that prefers a letter
+    looks there as if it knew, or as if it did not."""
+    undecidable: int
+    """Guessable samples with so few completions that no number of right ones would have been kept."""
+    letter_dependent: int
+    """Samples asked with shuffled options whose accuracy depends on the letter of the gold answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoresFound:
+    """What is to be said of the scores."""
+
+    unknown: int
+    """Scored lines whose sample is not among the input."""
+    duplicate: int
+    """Scored lines that repeat a completion; the lowest score counts."""
+    reduced_k: int
+    """Samples with fewer judged completions than the k that was asked for; theirs is their n."""
+    few_completions: int
+    """Samples with fewer than 2k completions, where pass@k is noisy; or fewer than 1.5k that were judged, since
+    an error here and there does not matter."""
+    sizes: Mapping[str, int]
+    """Completions of a sample -> how many samples have so many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,208 +84,209 @@ class CurationSummary:
     """Keys "1" and "2"."""
     sources: Mapping[str, Tally]
     problem_types: Mapping[str, Tally]
+    answer_types: Mapping[str, Tally]
     decisions: Mapping[str, int]
     reasons: Mapping[str, int]
     replayed: int
     """Stage-1 rows that stage 2 repeats."""
     stage2_rows: int
-    """Rows of stage2.parquet, repeated ones included."""
+    """Rows of stage 2, repeated ones included."""
+    targets: Sequence[Target]
+    """What the mixture wanted of each group, and what there was."""
     chance: ChanceEffect
     correction_in_force: bool
-    reduced_k: int
-    """Samples with fewer scores than the k that was asked for; theirs is their n."""
-    few_completions: int
-    """Samples with evidence but n < 2k, where pass@k is noisy."""
-    unknown_evidence: int
-    """Scored lines whose sample is not among the input."""
-    duplicate_evidence: int
-    """Scored lines that repeat a (sample, k); the first one counts."""
+    scores: ScoresFound
+    curve: Mapping[str, Sequence[float]]
+    """Mean pass@k of all and of kept samples for k = 1, 2, ...; not corrected for guessing."""
     settings: Mapping[str, Any]
     seed: int
 
     def encode(self) -> dict[str, Any]:
         """Return the content of `summary.json`."""
-        return {"schema": "ovrl.curation_summary/1", **asdict(self)}
+        return {"schema": "ovrl.curation_summary/2", **asdict(self)}
 
 
 def summarize(
-    rows: Sequence[Row], settings: CurateSettings, *, seed: int, unknown: int, duplicate: int
+    rows: Sequence[Row],
+    settings: CurateSettings,
+    *,
+    seed: int,
+    targets: Sequence[Target] = (),
+    unknown: int = 0,
+    duplicate: int = 0,
 ) -> CurationSummary:
     """Return the summary of all rows.
 
     Args:
         rows: one for each input sample.
         settings: as they were in force.
-        seed: of the choice of replayed rows.
+        seed: of every draw.
+        targets: what a mixture wanted.
         unknown: scored lines whose sample is not among the input.
         duplicate: scored lines that repeat another.
     """
-    kept = [row for row in rows if row.verdict.keep]
+    cases = Counter(map(_Case.of, rows))
     replayed = sum(row.replayed for row in rows)
-    judged = [row.statistics for row in rows if row.statistics.k is not None]
+    reasons = Counter(str(row.reason) for row in rows)
+    kept = sum(row.keep for row in rows)
     return CurationSummary(
-        overall=_tally(rows),
-        stages={str(stage): _tally([row for row in rows if row.stage == stage]) for stage in (1, 2)},
-        sources=_by(rows, [row.question.source or "(none)" for row in rows]),
-        problem_types=_by(rows, [row.question.problem_type for row in rows]),
-        decisions={"keep": len(kept), "drop": len(rows) - len(kept)},
-        reasons=dict(Counter(str(row.verdict.reason) for row in rows).most_common()),
+        overall=_tally(cases),
+        stages={
+            "1": _tally(_only(cases, lambda case: case.stage == 1)),
+            "2": _tally(_only(cases, lambda case: case.stage == 2)),
+        },
+        sources=_by(cases, lambda case: case.source or "(none)"),
+        problem_types=_by(cases, lambda case: case.problem_type),
+        answer_types=_by(cases, lambda case: case.answer_type),
+        decisions={"keep": kept, "drop": len(rows) - kept},
+        reasons=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
         replayed=replayed,
-        stage2_rows=sum(row.stage == 2 for row in kept) + replayed,
+        stage2_rows=sum(count for case, count in cases.items() if case.stage == 2 and case.keep) + replayed,
+        targets=tuple(targets),
         chance=_chance_effect(rows, settings),
-        correction_in_force=settings.rule == "default" and settings.correct_chance,
-        reduced_k=sum(settings.k is not None and (s.k or 0) < settings.k for s in judged),
-        few_completions=sum(s.n < 2 * (s.k or 0) for s in judged),
-        unknown_evidence=unknown,
-        duplicate_evidence=duplicate,
+        correction_in_force=settings.corrects,
+        scores=_scores_found(cases, settings, unknown, duplicate),
+        curve={"all": _curve(cases), "kept": _curve(_only(cases, lambda case: case.keep))},
         settings=settings.model_dump(mode="json"),
         seed=seed,
     )
 
 
-def _by(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Tally]:
-    groups: dict[str, list[Row]] = {}
-    for row, name in zip(rows, names, strict=True):
-        groups.setdefault(name, []).append(row)
-    return {name: _tally(groups[name]) for name in sorted(groups)}
+class _Case(NamedTuple):
+    """What the figures need of a row. Rows of one case are counted together: there are few cases."""
+
+    stage: int
+    source: str | None
+    problem_type: str
+    answer_type: str
+    keep: bool
+    counts: Counts
+    k: int | None
+    pass_at_1: float | None
+    pass_at_k: float | None
+
+    @staticmethod
+    def of(row: Row) -> "_Case":
+        found = row.statistics
+        return _Case(
+            row.stage,
+            row.source,
+            row.problem_type,
+            row.answer_type,
+            row.keep,
+            found.counts,
+            found.k,
+            found.pass_at_1,
+            found.pass_at_k,
+        )
 
 
-def _tally(rows: Sequence[Row]) -> Tally:
-    kept = [row for row in rows if row.verdict.keep]
+_Cases = Mapping[_Case, int]
+
+
+def _only(cases: _Cases, wanted: Callable[[_Case], bool]) -> _Cases:
+    return {case: count for case, count in cases.items() if wanted(case)}
+
+
+def _by(cases: _Cases, name: Callable[[_Case], str]) -> dict[str, Tally]:
+    groups: dict[str, dict[_Case, int]] = defaultdict(dict)
+    for case, count in cases.items():
+        groups[name(case)][case] = count
+    return {group: _tally(groups[group]) for group in sorted(groups)}
+
+
+def _tally(cases: _Cases) -> Tally:
+    judged = _only(cases, lambda case: case.k is not None)
+    kept = _only(judged, lambda case: case.keep)
     return Tally(
-        samples=len(rows),
-        kept=len(kept),
-        pass_at_1=_mean(row.statistics.pass_at_1 for row in rows),
-        pass_at_k=_mean(row.statistics.pass_at_k for row in rows),
-        kept_pass_at_1=_mean(row.statistics.pass_at_1 for row in kept),
-        kept_pass_at_k=_mean(row.statistics.pass_at_k for row in kept),
+        samples=sum(cases.values()),
+        kept=sum(kept.values()),
+        pass_at_1=_mean((case.pass_at_1, count) for case, count in judged.items()),
+        pass_at_k=_mean((case.pass_at_k, count) for case, count in judged.items()),
+        kept_pass_at_1=_mean((case.pass_at_1, count) for case, count in kept.items()),
+        kept_pass_at_k=_mean((case.pass_at_k, count) for case, count in kept.items()),
+        before=_histogram(judged),
+        after=_histogram(kept),
     )
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
+def _mean(values: Iterable[tuple[float | None, int]]) -> float | None:
+    """Return the mean of (value, how often); exactly summed, so that the order does not matter."""
+    known = [(value, count) for value, count in values if value is not None]
+    total = sum(count for _, count in known)
+    return math.fsum(value * count for value, count in known) / total if total else None
+
+
+def _histogram(cases: _Cases) -> list[int]:
+    bins = [0] * BINS
+    for case, count in cases.items():
+        bins[min(BINS - 1, int((case.pass_at_1 or 0.0) * BINS + 1e-9))] += count
+    return bins
+
+
+def _curve(cases: _Cases) -> list[float]:
+    """Return the mean pass@k for k from 1 to the n that at least nine tenths of the samples have."""
+    counts = Counter[tuple[int, int]]()
+    for case, number in cases.items():
+        counts[case.counts.n, case.counts.correct] += number if case.counts.n else 0
+    total = counts.total()
+    curve: list[float] = []
+    for k in range(1, max((n for n, _ in counts), default=0) + 1):
+        able = [(n, c, number) for (n, c), number in counts.items() if n >= k]
+        members = sum(number for _, _, number in able)
+        if members < 0.9 * total:
+            break
+        curve.append(math.fsum(estimators.pass_at_k(n, c, k) * number for n, c, number in able) / members)
+    return curve
 
 
 def _chance_effect(rows: Sequence[Row], settings: CurateSettings) -> ChanceEffect:
-    without = settings.model_copy(update={"rule": "paper"})
-    corrected = settings.model_copy(update={"rule": "default", "correct_chance": True})
-    before = [rules.decide(row.statistics, without).keep for row in rows]
-    after = [rules.decide(row.statistics, corrected).keep for row in rows]
+    how = "both" if settings.chance == "off" else settings.chance
+    without = Judge(settings.model_copy(update={"rule": "paper"}))
+    corrected = Judge(settings.model_copy(update={"rule": "default", "chance": how}))
+    cases = Counter((row.statistics.counts, row.statistics.chance) for row in rows)
+    effect = Counter[tuple[bool, bool]]()
+    for (counts, chance), number in cases.items():
+        effect[without(counts, chance).verdict.keep, corrected(counts, chance).verdict.keep] += number
+    choices = [row for row in rows if row.answer_type == "multiple-choice" and row.statistics.k is not None]
+    p_values = [value for row in choices if (value := row.letter_p_value) is not None]
     return ChanceEffect(
-        guessable=sum(row.statistics.chance > 0 for row in rows),
-        kept_without=sum(before),
-        kept_with=sum(after),
-        dropped=sum(b and not a for b, a in zip(before, after, strict=True)),
-        admitted=sum(a and not b for b, a in zip(before, after, strict=True)),
+        guessable=sum(number for (_, chance), number in cases.items() if chance > 0),
+        kept_without=effect[True, True] + effect[True, False],
+        kept_with=effect[True, True] + effect[False, True],
+        dropped=effect[True, False],
+        admitted=effect[False, True],
+        fixed_order=sum(not row.letters for row in choices),
+        undecidable=_undecidable(cases, corrected),
+        letter_dependent=sum(value < SUSPICIOUS for value in p_values),
     )
 
 
-def mark(row: Row, *, verdict: Verdict | None = None, replayed: bool = False) -> Row:
-    """Return the row with another verdict, or marked as repeated in stage 2."""
-    return replace(row, verdict=verdict or row.verdict, replayed=replayed)
-
-
-_EXPLANATIONS = {
-    "kept": "to be trained on",
-    "all_correct": "every completion is right: nothing to learn",
-    "all_wrong": "no completion is right: no signal yet",
-    "gap_low": "pass@k is hardly above pass@1 (after the correction for guessing, where it is in force)",
-    "outside_band": "the mean reward is outside the band",
-    "too_many_errors": "too many completions could not be scored to judge the sample",
-    "no_evidence": "no scored completion was given",
-    "unreadable_image": "would be kept, but an image cannot be read",
-}
-
-
-def to_markdown(summary: CurationSummary) -> str:
-    """Return the report for people, with the thresholds that were in force."""
-    settings, chance = summary.settings, summary.chance
-    correction = "on" if summary.correction_in_force else "off"
-    thresholds = ", ".join(f"{name} {value:g}" for name, value in settings["pass_threshold"].items())
-    k = settings["k"] or "half of the completions of a sample, at least 2"
-    low, high = settings["band"]
-    lines = [
-        "# Curation",
-        "",
-        f"{summary.overall.kept} of {summary.overall.samples} samples kept. "
-        f"Stage 1: {summary.stages['1'].kept} rows. Stage 2: {summary.stage2_rows} rows, "
-        f"{summary.replayed} of them repeated from stage 1.",
-        "",
-        "## In force",
-        "",
-        f"- rule: {settings['rule']}; correction for guessing: {correction}",
-        f"- k: {k}",
-        f"- gap: pass@k - pass@1 >= {settings['min_gap']:g}",
-        f"- band: {low:g} < mean accuracy < {high:g}",
-        f"- a completion is correct from this accuracy on: {thresholds}",
-        f"- dropped above this share of completions without a score: {settings['max_error_rate']:g}",
-        "",
-        "## Reasons",
-        "",
-        *_table(
-            ("reason", "samples", "meaning"),
-            [(name, str(count), _EXPLANATIONS.get(name, "")) for name, count in summary.reasons.items()],
-        ),
-        "",
-        "## Before and after",
-        "",
-        "Mean over samples with evidence; not corrected for guessing.",
-        "",
-        *_tallies("stage", {"all": summary.overall, **summary.stages}),
-        "",
-        *_tallies("source", summary.sources),
-        "",
-        *_tallies("problem type", summary.problem_types),
-        "",
-        "## Guessing",
-        "",
-        f"{chance.guessable} samples can be guessed. Gap and band keep {chance.kept_without} samples without "
-        f"the correction and {chance.kept_with} with it: {chance.dropped} fall out because the model does "
-        f"hardly better than a guess, {chance.admitted} come in because part of their accuracy is luck.",
-        *_remarks(summary),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _remarks(summary: CurationSummary) -> list[str]:
-    remarks = {
-        "scored lines belong to no input sample": summary.unknown_evidence,
-        "scored lines repeat another one and were not counted": summary.duplicate_evidence,
-        "samples have fewer scores than k; their own n was taken": summary.reduced_k,
-        "samples have n < 2k, so their pass@k is noisy": summary.few_completions,
-    }
-    found = [f"- {count} {text}" for text, count in remarks.items() if count]
-    return ["", "## Remarks", "", *found] if found else []
-
-
-def _tallies(name: str, tallies: Mapping[str, Tally]) -> list[str]:
-    header = (name, "samples", "kept", "pass@1", "pass@k", "pass@1 kept", "pass@k kept")
-    return _table(
-        header,
-        [
-            (
-                key,
-                str(tally.samples),
-                str(tally.kept),
-                *(
-                    "" if value is None else f"{value:.3f}"
-                    for value in (
-                        tally.pass_at_1,
-                        tally.pass_at_k,
-                        tally.kept_pass_at_1,
-                        tally.kept_pass_at_k,
-                    )
-                ),
-            )
-            for key, tally in tallies.items()
-        ],
+def _undecidable(cases: Mapping[tuple[Counts, float], int], judge: Judge) -> int:
+    """Return how many guessable samples would be dropped whatever their completions said."""
+    found = Counter[tuple[int, float]]()
+    for (counts, chance), number in cases.items():
+        if chance > 0 and counts.n:
+            found[counts.n, chance] += number
+    return sum(
+        number
+        for (n, chance), number in found.items()
+        if not any(judge(Counts(n, n, c, c / n, None, 0, 0, 0), chance).verdict.keep for c in range(1, n))
     )
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [
-        "| " + " | ".join(header) + " |",
-        "|" + "---|" * len(header),
-        *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows),
-    ]
+def _scores_found(cases: _Cases, settings: CurateSettings, unknown: int, duplicate: int) -> ScoresFound:
+    sizes = Counter[int]()
+    reduced = few = 0
+    for case, count in cases.items():
+        sizes[case.counts.total] += count if case.counts.total else 0
+        if case.k is not None:
+            reduced += count if settings.k is not None and case.k < settings.k else 0
+            few += count if case.counts.total < 2 * case.k or case.counts.n < 1.5 * case.k else 0
+    return ScoresFound(
+        unknown=unknown,
+        duplicate=duplicate,
+        reduced_k=reduced,
+        few_completions=few,
+        sizes={str(size): sizes[size] for size in sorted(sizes) if sizes[size]},
+    )

@@ -1,18 +1,37 @@
 """Rollout as a job: samples in, completions out, each exactly once."""
 
+import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from ovrl import codec
+from ovrl import choices, codec
 from ovrl.errors import RecordError
 from ovrl.json_lines import JsonLines
-from ovrl.records import Completion, Sample, derive_seed
+from ovrl.records import Completion, Question, Sample, derive_seed
 from ovrl.rejects import Rejects
 from ovrl.rollout import prompt
 from ovrl.rollout.engine import Engine, Generation, Request
 from ovrl.rollout.prompt import Prompt
 from ovrl.rollout.settings import RolloutSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a request asks, without its images: a sample's question, its options perhaps in another order."""
+
+    sample_id: str
+    question: Question
+    shuffled: choices.Shuffled | None = None
+
+    def encode(self) -> dict[str, Any]:
+        """Return what a completion line says of the order; nothing when it is the sample's own."""
+        if self.shuffled is None:
+            return {}
+        return {"shuffled": {"order": self.shuffled.order, "gold": self.shuffled.gold}}
 
 
 def roll_out(
@@ -37,7 +56,8 @@ def roll_out(
         rejects: takes samples whose prompt cannot be built.
         settings: how many, and how they are drawn.
         model: the name that goes into the records.
-        seed: the seed of completion k of sample s is `derive_seed(seed, s, k)`.
+        seed: the seed of completion k of sample s is `derive_seed(seed, s, k)`; the order of its options
+            comes from the same number.
         on_done: told how many completions are new.
 
     Raises:
@@ -49,32 +69,40 @@ def roll_out(
     for record in recovered:
         done[record["sample_id"]].add(record["k"])
         _count(counts, record["completion_tokens"], record["finish_reason"])
-    questions: dict[str, Sample] = {}
+    asked: dict[str, _Asked] = {}
 
     def requests() -> Iterator[Request]:
-        for sample in _asked(samples, settings):
+        for sample in _in_mode(samples, settings):
             missing = [k for k in range(settings.n) if k not in done[sample.id]]
             built = _prompt(sample, settings, rejects) if missing else None
             counts["samples"] += built is not None or not missing
+            shuffles = settings.shuffle_options and _can_be_shuffled(sample, counts)
             if built is None:
                 continue
-            questions[sample.id] = sample
-            yield Request(
-                id=sample.id,
-                prompt=built,
-                seeds={k: derive_seed(seed, sample.id, k) for k in missing},
-                sampling=settings.sampling.sampling(),
-            )
+            seeds = {k: derive_seed(seed, sample.id, k) for k in missing}
+            for request, question in _requests(sample, built, seeds, settings, shuffles=shuffles):
+                asked[request.id] = question
+                yield request
 
     for generation in engine.generate(requests()):
-        sample = questions[generation.request_id]
-        made = _completion(sample, generation, settings, model, seed)
-        output.write(codec.encode_completion(made, with_tokens=settings.with_tokens))
+        question = asked[generation.request_id]
+        made = _completion(question, generation, settings, model, seed)
+        output.write(codec.encode_completion(made, with_tokens=settings.with_tokens) | question.encode())
         _count(counts, len(generation.token_ids), generation.finish_reason)
         on_done(1)
+    _warn(counts)
     counts["rejected"] = rejects.count
     output.finish(counts)
     return dict(counts)
+
+
+def _warn(counts: Counter[str]) -> None:
+    if counts["unshuffled"]:
+        log.warning(
+            "%d of %d multiple-choice samples kept the order of their options: it cannot be changed safely",
+            counts["unshuffled"],
+            counts["unshuffled"] + counts["shuffled"],
+        )
 
 
 def _count(counts: Counter[str], tokens: int, finish_reason: str) -> None:
@@ -83,11 +111,44 @@ def _count(counts: Counter[str], tokens: int, finish_reason: str) -> None:
     counts["truncated"] += finish_reason == "length"
 
 
-def _asked(samples: Iterable[Sample], settings: RolloutSettings) -> Iterator[Sample]:
+def _in_mode(samples: Iterable[Sample], settings: RolloutSettings) -> Iterator[Sample]:
     """Yield the samples in the mode that the settings ask for."""
     mode = settings.prompt_type
     for sample in samples:
         yield sample if mode is None else sample.with_prompt_type(mode)
+
+
+def _can_be_shuffled(sample: Sample, counts: Counter[str]) -> bool:
+    """Whether the options can stand in another order; multiple-choice samples are counted either way."""
+    if sample.question.answer_type != "multiple-choice":
+        return False
+    possible = choices.shuffle(sample.question, 0) is not None
+    counts["shuffled" if possible else "unshuffled"] += 1
+    return possible
+
+
+def _requests(
+    sample: Sample, built: Prompt, seeds: dict[int, int], settings: RolloutSettings, *, shuffles: bool
+) -> Sequence[tuple[Request, _Asked]]:
+    """Return one request for all completions, or one for each when each sees another order."""
+    sampling = settings.sampling.sampling()
+    if not shuffles:
+        return [
+            (Request(id=sample.id, prompt=built, seeds=seeds, sampling=sampling), _Asked(sample.id, sample.question))
+        ]
+    found: list[tuple[Request, _Asked]] = []
+    for k, seed in seeds.items():
+        shuffled = choices.shuffle(sample.question, seed)
+        assert shuffled is not None
+        shown = replace(sample, question=shuffled.question)
+        request = Request(
+            id=f"{sample.id}\x1f{k}",
+            prompt=Prompt(prompt.messages(shown), built.images),
+            seeds={k: seed},
+            sampling=sampling,
+        )
+        found.append((request, _Asked(sample.id, shuffled.question, shuffled)))
+    return found
 
 
 def _prompt(sample: Sample, settings: RolloutSettings, rejects: Rejects) -> Prompt | None:
@@ -98,9 +159,9 @@ def _prompt(sample: Sample, settings: RolloutSettings, rejects: Rejects) -> Prom
         return None
 
 
-def _completion(sample: Sample, generation: Generation, settings: RolloutSettings, model: str, seed: int) -> Completion:
+def _completion(asked: _Asked, generation: Generation, settings: RolloutSettings, model: str, seed: int) -> Completion:
     return Completion(
-        sample_id=sample.id,
+        sample_id=asked.sample_id,
         k=generation.k,
         text=generation.text,
         finish_reason=generation.finish_reason,
@@ -108,9 +169,9 @@ def _completion(sample: Sample, generation: Generation, settings: RolloutSetting
         completion_tokens=len(generation.token_ids),
         model=model,
         policy_version=min(generation.versions, default=0),
-        seed=derive_seed(seed, sample.id, generation.k),
+        seed=derive_seed(seed, asked.sample_id, generation.k),
         sampling=asdict(settings.sampling.sampling()),
-        question=sample.question,
+        question=asked.question,
         token_ids=generation.token_ids,
         logprobs=generation.logprobs,
     )

@@ -47,6 +47,8 @@ class RolloutSettings(Settings):
     """Ask every sample in this mode; None asks each in its own."""
     max_pixels: PositiveInt = MAX_PIXELS
     """Larger images are shrunk to this area."""
+    shuffle_options: bool = False
+    """Show the options of multiple-choice problems in another order to each completion."""
     with_tokens: bool = False
     """Write token ids and log-probabilities too."""
     sampling: SamplingSettings = SamplingSettings()

@@ -1,0 +1,1 @@
+"""The report of a curation, as a page and as Markdown."""
