@@ -116,28 +116,6 @@ def test_a_completion_line_can_be_scored_alone(with_tokens: bool):
     assert record.get("token_ids") == ([4, 0] if with_tokens else None)
 
 
-@pytest.mark.parametrize(
-    ("record", "field"),
-    [
-        ({"k": 0, "reward": 1.0, "status": "ok"}, "sample_id"),
-        ({"sample_id": "a", "k": "0", "reward": 1.0, "status": "ok"}, "k"),
-        ({"sample_id": "a", "k": 0, "status": "ok"}, "reward"),  # absent is not null
-        ({"sample_id": "a", "k": 0, "reward": 1.0, "status": "fine"}, "status"),
-    ],
-)
-def test_a_line_without_a_score_is_no_evidence(record: dict[str, Any], field: str):
-    with pytest.raises(RecordError) as caught:
-        codec.decode_evidence(record)
-    assert caught.value.field == field
-
-
-def test_accuracy_is_the_reward_without_its_bonus_and_null_without_a_reward():
-    scored = {"sample_id": "a", "k": 0, "reward": 1.5, "status": "ok", "components": {"accuracy": 1.0, "box": 1.0}}
-    assert codec.decode_evidence(scored).accuracy == 1.0
-    assert codec.decode_evidence(scored | {"components": {}}).accuracy == 1.5
-    assert codec.decode_evidence(scored | {"reward": None, "status": "timeout"}).accuracy is None
-
-
 def test_paths_are_written_so_that_the_line_may_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     moved = codec.encode_sample(sample(images=(ImageRef(path="set/a.png"),)))

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ovrl import images
 from ovrl.errors import RecordError
-from ovrl.records import PROMPT_TYPES, Completion, Evidence, FinishReason, ImageRef, Question, Sample, Status
+from ovrl.records import PROMPT_TYPES, Completion, ImageRef, Question, Sample
 
 _OLDER_NAMES = {"math-expression": "math-expressions", "bool": "boolean"}
 
@@ -48,16 +48,6 @@ class _SampleFields(_QuestionFields):
     problem: str
     answer: list[str] | str
     format_guidance: str | None = None
-
-
-class _EvidenceFields(_Wire):
-    sample_id: str
-    k: int
-    reward: float | None
-    status: Status
-    finish_reason: FinishReason | None = None
-    answer_type: str | None = None
-    components: dict[str, float] = Field(default_factory=dict)
 
 
 _W = TypeVar("_W", bound=_Wire)
@@ -256,21 +246,3 @@ def encode_completion(completion: Completion, *, with_tokens: bool) -> dict[str,
         record["token_ids"] = list(completion.token_ids or ())
         record["logprobs"] = list(completion.logprobs or ())
     return record
-
-
-def decode_evidence(record: Any) -> Evidence:
-    """Return what curation needs of a scored line.
-
-    Raises:
-        RecordError: the line is not the output of `ovrl score`.
-    """
-    fields = _validate(_EvidenceFields, record)
-    return Evidence(
-        sample_id=fields.sample_id,
-        k=fields.k,
-        reward=fields.reward,
-        status=fields.status,
-        finish_reason=fields.finish_reason,
-        answer_type=fields.answer_type or "any",
-        accuracy=None if fields.reward is None else fields.components.get("accuracy", fields.reward),
-    )

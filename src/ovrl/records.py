@@ -133,20 +133,6 @@ class Score:
             raise ValueError(f"reward {self.reward} does not go with status {self.status!r}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What curation and reports need of one scored completion."""
-
-    sample_id: str
-    k: int
-    reward: float | None
-    status: Status
-    finish_reason: FinishReason | None
-    answer_type: str
-    accuracy: float | None = None
-    """The verifiable part of the reward, without bonuses; None when unscored."""
-
-
 def derive_seed(seed: int, *parts: object) -> int:
     """Return a 63-bit seed that depends on `seed` and `parts` alone, not on order or batch.
 

@@ -11,7 +11,7 @@ from ovrl.cli import options, render
 from ovrl.cli.session import INVOCATION, Session, command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from ovrl.cli.inputs import Samples
     from ovrl.curate.check import Finding, Findings, Scorer
@@ -122,7 +122,7 @@ class _Work:
 
 
 @contextmanager
-def _scorer(is_asked: bool) -> "Iterator[Scorer | None]":
+def _scorer(is_asked: bool) -> "Generator[Scorer | None]":
     """Provide the rules of `ovrl score`, in strict mode and in their workers, as the judge of golds."""
     if not is_asked:
         yield None
@@ -135,6 +135,8 @@ def _scorer(is_asked: bool) -> "Iterator[Scorer | None]":
 
         def score(question: Question, gold: str) -> tuple[float | None, str]:
             found = pool.submit(question, f"<answer>{gold}</answer>").result().verdict.score
+            if question.answer_type == "general-code" and found.reward is not None:
+                return None, "unsupported"  # its gold is tests, and no program that passes them
             return (None if found.reward is None else found.components.get("accuracy", found.reward)), found.status
 
         yield score

@@ -35,9 +35,9 @@ class Size:
 
 
 FULL = Size(
-    warmup=12000, warmup_steps=1500, doubt=1600, doubt_steps=100, pool=1024, n=8, heldout=400, eval_n=4, steps=80
+    warmup=12000, warmup_steps=1500, doubt=1600, doubt_steps=100, pool=1024, n=16, heldout=400, eval_n=4, steps=80
 )
-QUICK = Size(warmup=2400, warmup_steps=300, doubt=320, doubt_steps=20, pool=256, n=8, heldout=128, eval_n=4, steps=12)
+QUICK = Size(warmup=2400, warmup_steps=300, doubt=320, doubt_steps=20, pool=256, n=16, heldout=128, eval_n=4, steps=12)
 
 
 @command
