@@ -5,13 +5,12 @@ means is the business of `layouts`.
 """
 
 import itertools
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ovrl import store
+from ovrl import store, strict_json
 from ovrl.errors import RecordError, UsageError
 from ovrl.manifest import MANIFEST
 
@@ -142,7 +141,7 @@ def _starts_array(stream: Any) -> bool:
 
 def _array_rows(text: str, name: str) -> Iterator[tuple[int | None, Any]]:
     """Yield the items of a JSON array, numbered from 1; behind a tear nothing can be read."""
-    decoder = json.JSONDecoder(parse_constant=store.refuse_constant)
+    decoder = strict_json.decoder()
     position, length = text.index("[") + 1, len(text)
 
     def skip(signs: str) -> int:
@@ -155,7 +154,7 @@ def _array_rows(text: str, name: str) -> Iterator[tuple[int | None, Any]]:
         try:
             value, position = decoder.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
-            reason = f"the JSON array is torn at item {number}, and what follows is lost: {store.why(error)}"
+            reason = f"the JSON array is torn at item {number}, and what follows is lost: {strict_json.why(error)}"
             yield number, RecordError("", reason, f"{name}:{number}")
             return
         yield number, value

@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import glob
 import json
-import math
 import os
 import shutil
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from ovrl import manifest
+from ovrl import manifest, strict_json
 from ovrl.errors import RecordError, UsageError
 from ovrl.manifest import MANIFEST, Identity, describe
 
@@ -72,10 +71,9 @@ def read_jsonl(stream: TextIO, name: str) -> Iterator[tuple[int, Any | RecordErr
         if not line.strip():
             continue
         try:
-            value = json.loads(line, parse_constant=refuse_constant, parse_float=_finite)
+            value = strict_json.loads(line)
         except (ValueError, RecursionError) as error:
-            torn = "the line is torn" if not line.endswith("\n") else "the line is not JSON"
-            yield number, RecordError("", f"{torn}: {why(error)}", f"{name}:{number}")
+            yield number, RecordError("", strict_json.line_error(line, error), f"{name}:{number}")
         else:
             yield number, value
 
@@ -86,23 +84,6 @@ def matches(pattern: str) -> list[Path]:
         return []
     anchor = Path(pattern).anchor
     return sorted(Path(anchor or ".").glob(str(Path(pattern).relative_to(anchor))))
-
-
-def refuse_constant(constant: str) -> float:
-    """Raise for NaN and infinity, which Python reads and JSON has not."""
-    raise ValueError(f"{constant} is no JSON number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else refuse_constant(text)
-
-
-def why(error: ValueError | RecursionError) -> str:
-    """Return what is wrong with a JSON text, in a few words."""
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    return error.msg if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 @contextlib.contextmanager

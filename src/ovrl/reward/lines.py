@@ -5,12 +5,12 @@ that has no score yet keeps its bytes, with the score's fields appended before t
 """
 
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from ovrl import strict_json
 from ovrl.errors import RecordError
 from ovrl.records import PROMPT_TYPES, Question
 from ovrl.reward import spatial
@@ -49,13 +49,9 @@ def load(raw: bytes) -> tuple[Any, bool]:
     except orjson.JSONDecodeError:
         pass
     try:
-        return json.loads(raw.decode(errors="replace"), parse_constant=_refuse, parse_float=_finite), False
-    except RecursionError as error:
-        raise RecordError("", "the line is not JSON: nested too deeply") from error
-    except ValueError as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        torn = "the line is not JSON" if raw.endswith(b"\n") else "the line is torn"
-        raise RecordError("", f"{torn}: {reason}") from error
+        return strict_json.loads(raw.decode(errors="replace")), False
+    except (ValueError, RecursionError) as error:
+        raise RecordError("", strict_json.line_error(raw, error)) from error
 
 
 def parse(raw: bytes, number: int) -> list[Line]:
@@ -209,12 +205,3 @@ def _meta(meta: Any) -> dict[str, Any]:
     if not isinstance(meta, dict):
         raise RecordError("meta", "a JSON object is expected")
     return meta
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no JSON number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else _refuse(text)
