@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ovrl.errors import UsageError
@@ -171,6 +170,8 @@ def leaf(settings: Settings, key: str) -> Any:
 
 def read_preset(path: Path) -> dict[str, Any]:
     """Return a preset's values as a nested mapping, its name under the key ""."""
+    import yaml  # here and below: slow to import, and most commands are given no file
+
     return {"": path.stem, **yaml.safe_load(path.read_text())}
 
 
@@ -184,6 +185,8 @@ def _suggest(key: str, known: list[str]) -> str:
 
 def _read_yaml(path: Path) -> dict[str, Value]:
     """Return the dotted keys of a YAML file, each with the line that it stands on."""
+    import yaml
+
     try:
         node = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
     except OSError as error:
@@ -218,6 +221,8 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, Value]:
 
 
 def _scalar(raw: str, where: str) -> Any:
+    import yaml
+
     try:
         return _number(yaml.safe_load(raw)) if raw else ""
     except yaml.YAMLError as error:

@@ -5,12 +5,12 @@ is too slow is killed; what it had finished but not sent is done again, by a new
 """
 
 import contextlib
+import select
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from ovrl.records import Score
 from ovrl.reward.batch import Batch, Duty, Part
@@ -70,23 +70,25 @@ class Fleet:
         worker = next(worker for worker in self._workers if worker.batch is None)
         self._hand(worker, number, batch)
 
-    def wait(self, *others: Any) -> Iterator[tuple[int, Part]]:
+    def wait(self, *others: int) -> Iterator[tuple[int, Part]]:
         """Wait for answers, an expiry, or one of the other descriptors to be readable; yield what has come.
 
         Args:
-            others: file descriptors or connections to watch besides.
+            others: file descriptors to watch besides.
 
         Yields:
             The number of a batch, and the answer to its next items.
         """
-        busy = {worker.process.connection: worker for worker in self._workers if worker.batch is not None}
+        busy = {worker.process.channel.fileno(): worker for worker in self._workers if worker.batch is not None}
+        poll = select.poll()
+        for descriptor in (*busy, *others):
+            poll.register(descriptor, select.POLLIN)
         timeout = None
         if busy:  # a completion that begins while we wait is late after the time limit, and not before
             earliest = min(self._deadline(worker) for worker in busy.values())
-            timeout = min(max(0.0, earliest - time.monotonic()), self._duty.timeout)
-        for ready in wait([*busy, *others], timeout):
-            worker = busy.pop(ready, None)  # type: ignore[arg-type]
-            if worker is not None:
+            timeout = 1000 * min(max(0.0, earliest - time.monotonic()), self._duty.timeout)
+        for descriptor, _ in poll.poll(timeout):
+            if worker := busy.pop(descriptor, None):
                 yield from self._receive(worker)
         for worker in busy.values():
             if time.monotonic() >= self._deadline(worker):
@@ -111,17 +113,17 @@ class Fleet:
     def _fresh(self) -> _Worker:
         worker = _Worker(start())
         with contextlib.suppress(OSError):  # `wait` sees that it has died
-            worker.process.connection.send(self._duty)
+            worker.process.channel.send(self._duty)
         return worker
 
     def _hand(self, worker: _Worker, number: int, batch: Batch) -> None:
         worker.batch, worker.number, worker.done, worker.heard_at = batch, number, 0, time.monotonic()
         with contextlib.suppress(OSError):  # it has just died: its end of the pipe is closed, which `wait` sees
-            worker.process.connection.send(batch)
+            worker.process.channel.send(batch)
 
     def _receive(self, worker: _Worker) -> Iterator[tuple[int, Part]]:
         try:
-            part: Part = worker.process.connection.recv()
+            part: Part = worker.process.channel.recv()
         except (EOFError, OSError):
             code = worker.process.process.wait()
             died = f"killed by signal {-code}" if code < 0 else f"exit code {code}"

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import io
 import os
+import select
 import stat
 import sys
 from collections.abc import Iterator
@@ -51,6 +52,11 @@ class LineSource:
     def is_slow(self) -> bool:
         """Whether the next lines come through a pipe, and are perhaps not there yet."""
         return self._is_pipe and self._file is not None and not self._count
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether a slow source has something, or has ended."""
+        return bool(select.select([self.fileno()], [], [], 0)[0])
 
     def fileno(self) -> int:
         """Return the descriptor to wait for when the source is slow."""

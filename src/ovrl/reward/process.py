@@ -6,8 +6,9 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from struct import Struct
+
+from ovrl.reward.channel import Channel
 
 PROGRESS = Struct("<qqd")
 """Shared memory of a worker: item of the batch, completion of the item, and since when by `time.monotonic`, or 0.0."""
@@ -20,12 +21,12 @@ class Process:
     """A worker that waits for its duty, the first message."""
 
     process: subprocess.Popen[bytes]
-    connection: Connection
+    channel: Channel
     progress: mmap.mmap
 
     def end(self) -> None:
         """Kill it."""
-        self.connection.close()
+        self.channel.close()
         self.process.kill()
         self.process.wait()
 
@@ -53,4 +54,4 @@ def _launch() -> Process:
             process_group=0,  # Ctrl-C is for us: a worker that still imports would answer with a traceback
         )
     theirs.close()
-    return Process(process, Connection(ours.detach()), progress)
+    return Process(process, Channel(ours), progress)

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from typing import Any
 
 from ovrl.errors import RecordError, UsageError
@@ -146,7 +145,7 @@ def _answers(source: LineSource, fleet: Fleet, window: int) -> Iterator[tuple[st
             source.read()
         if not (fleet.is_busy or waits_for_lines):
             continue  # all is answered, or the source has come to its end
-        for answered, part in fleet.wait(*([source] if waits_for_lines else [])):
+        for answered, part in fleet.wait(*([source.fileno()] if waits_for_lines else [])):
             flights[answered].parts.append(part)
             if part.is_last:
                 size = flights[answered].next_size()
@@ -181,7 +180,7 @@ class _Flight:
 
 def _has_lines(source: LineSource) -> bool:
     """Whether lines can be taken; those of a slow source are read when they are there."""
-    if not source.is_slow or wait([source.fileno()], 0):
+    if not source.is_slow or source.is_readable:
         source.read()
     return source.has_lines
 

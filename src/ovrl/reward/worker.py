@@ -9,17 +9,17 @@ import ctypes
 import mmap
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping
-from multiprocessing.connection import Connection
 from typing import Any
 
-from ovrl.plugins import resolve
 from ovrl.records import Score
 from ovrl.reward.batch import Asked, Batch, Clock, Duty, Part, Place, Timed
+from ovrl.reward.channel import Channel
 from ovrl.reward.confine import confine_worker
-from ovrl.reward.judge import Judge, Verdict
+from ovrl.reward.judge import Judge, Plugin, Verdict
 from ovrl.reward.line_scorer import LineScorer
 from ovrl.reward.process import PROGRESS
 from ovrl.reward.table import REWARDS
@@ -31,8 +31,8 @@ _PR_SET_PDEATHSIG = 1  # prctl.h
 
 
 class _Worker:
-    def __init__(self, connection: Connection, clock: Clock, duty: Duty) -> None:
-        self._connection = connection
+    def __init__(self, channel: Channel, clock: Clock, duty: Duty) -> None:
+        self._channel = channel
         self._clock = clock
         self._judge = make_judge(duty)
         compared = Judge(mode=duty.compare) if duty.compare else None
@@ -43,7 +43,7 @@ class _Worker:
     def serve(self) -> None:
         """Answer batches until the other end closes."""
         while True:
-            batch: Batch = self._connection.recv()
+            batch: Batch = self._channel.recv()
             work: Any = self._scorer.score if batch.lines else self._ask
             part, sent_at = Part(), time.monotonic()
             for item, content in enumerate(batch.lines.numbered() if batch.lines else batch.asked):
@@ -51,11 +51,11 @@ class _Worker:
                 part.done += 1
                 if self._clock.begun - sent_at > _FLUSH_AFTER:
                     self._clock.rest()
-                    self._connection.send(part.seal())
+                    self._channel.send(part.seal())
                     part, sent_at = Part(), time.monotonic()
             self._clock.rest()
             part.is_last = True
-            self._connection.send(part.seal())
+            self._channel.send(part.seal())
 
     def _ask(self, item: int, asked: Asked, failures: Mapping[Place, Score], part: Part) -> None:
         question, completion, record = asked
@@ -72,17 +72,23 @@ def make_judge(duty: Duty) -> Judge:
         UsageError: a plug-in cannot be loaded.
     """
     is_built_in = duty.reward in REWARDS
+
+    def resolve(target: str) -> Plugin:
+        from ovrl.plugins import resolve  # most workers need none
+
+        return resolve(target, {}, "reward")
+
     return Judge(
         mode=duty.mode,
-        reward=resolve(duty.reward, {}, "reward") if duty.reward and not is_built_in else None,
-        components={name: resolve(target, {}, "reward") for name, target in duty.components.items()},
+        reward=resolve(duty.reward) if duty.reward and not is_built_in else None,
+        components={name: resolve(target) for name, target in duty.components.items()},
         weights=duty.weights,
         gate=duty.gate,
         answer_type=duty.reward if is_built_in else None,
     )
 
 
-def main(connection_fd: int, progress_fd: int) -> None:
+def main(channel_fd: int, progress_fd: int) -> None:
     """Serve the process that started this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
     if sys.platform.startswith("linux"):  # a parent that is killed must not leave a spinning worker
@@ -90,9 +96,9 @@ def main(connection_fd: int, progress_fd: int) -> None:
     os.dup2(2, 1)  # nothing that a library prints may end among the records
     clock = Clock(mmap.mmap(progress_fd, PROGRESS.size))
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent needs no more
-        connection = Connection(connection_fd)
-        duty: Duty = connection.recv()
-        worker = _Worker(connection, clock, duty)
+        channel = Channel(socket.socket(fileno=channel_fd))
+        duty: Duty = channel.recv()
+        worker = _Worker(channel, clock, duty)
         if not duty.has_plugins:  # a user's own code may need files and the network
             confine_worker(duty.memory_mb << 20)
         worker.serve()
