@@ -1,8 +1,23 @@
 """Set before torch is loaded, as `ovrl` does for itself; and lets tests import `builders`."""
 
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode adds no folder by itself
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """Undo what a command that runs in this process makes of logging: -q would silence all later tests."""
+    root, own = logging.getLogger(), logging.getLogger("ovrl")
+    before = list(root.handlers), root.level, own.level
+    yield
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
+    own.setLevel(before[2])

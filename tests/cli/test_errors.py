@@ -48,7 +48,7 @@ QUESTION = {"problem": "What is 1 + 2?", "answer": "3", "answer_type": "number"}
         (["rollout", "{pool}", "--model", "x", "--shard", "4/4"], 2, "--shard '4/4'"),
         (["rollout", "{pool}", "--model", "x", "-q", "-v"], 2, "-q and -v cannot both be given"),
         (["score", "no.jsonl"], 2, "no.jsonl does not exist"),
-        (["score", "{here}"], 2, "holds no .jsonl file"),
+        (["score", "{here}"], 2, "holds no .jsonl or .parquet file"),
         (["score", "{pool}x"], 2, "does not exist"),
         (["score", "--reward", "nothing"], 2, "unknown reward 'nothing'"),
         (["score", "--reward", "no.py:f"], 2, "no such file: no.py"),

@@ -457,10 +457,7 @@ def test_rollout_training_and_evaluation_run_on_it(tiny: Path, tmp_path: Path):
     assert run(["rollout", str(pool), *asked, "-n", "2", "--max-new-tokens", "6", "-o", str(rollouts)]) == 0
     assert len(rollouts.read_text().splitlines()) == 6
     rule = tmp_path / "parity.py"
-    rule.write_text(
-        "from ovrl.records import Score\n\n\ndef score(question, completion, mode):\n"
-        "    value = float(len(completion) % 2)\n    return Score(reward=value, components={'accuracy': value})\n"
-    )
+    rule.write_text("def score(record):\n    return float(len(record['completion']) % 2)\n")
     changes = {
         "steps": 1,
         "batch.groups": 2,
