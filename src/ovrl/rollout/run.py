@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 from ovrl import codec
 from ovrl.errors import RecordError
-from ovrl.records import Completion, Sample, derive_seed
+from ovrl.records import Completion, Question, Sample, derive_seed
 from ovrl.rejects import Rejects
 from ovrl.rollout import prompt
-from ovrl.rollout.engine import Engine, Generation, Request
+from ovrl.rollout.engine import Engine, Generation, Refusal, Request
 from ovrl.rollout.prompt import Prompt
 from ovrl.rollout.settings import RolloutSettings
 from ovrl.store import JsonLines
@@ -34,7 +34,7 @@ def roll_out(
         samples: the prompts.
         engine: makes the completions.
         output: where they go; finished here.
-        rejects: takes samples whose prompt cannot be built.
+        rejects: takes samples whose prompt cannot be built, or not be answered by this engine.
         settings: how many, and how they are drawn.
         model: the name that goes into the records.
         seed: the seed of completion k of sample s is `derive_seed(seed, s, k)`.
@@ -44,11 +44,8 @@ def roll_out(
         OvrlError: the engine failed; what it made is kept.
     """
     counts = Counter[str](recovered=len(output.recovered))
-    done: dict[str, set[int]] = defaultdict(set)
-    for record in output.recovered:
-        done[record["sample_id"]].add(record["k"])
-        _count(counts, record["completion_tokens"], record["finish_reason"])
-    questions: dict[str, Sample] = {}
+    done = _done(output, counts)
+    questions: dict[str, Question] = {}  # and not the samples, which may hold their images
 
     def requests() -> Iterator[Request]:
         for sample in _asked(samples, settings):
@@ -57,7 +54,7 @@ def roll_out(
             counts["samples"] += built is not None or not missing
             if built is None:
                 continue
-            questions[sample.id] = sample
+            questions[sample.id] = sample.question
             yield Request(
                 id=sample.id,
                 prompt=built,
@@ -66,14 +63,26 @@ def roll_out(
             )
 
     for generation in engine.generate(requests()):
-        sample = questions[generation.request_id]
-        made = _completion(sample, generation, settings, model, seed)
+        if isinstance(generation, Refusal):
+            rejects.add(RecordError("problem", generation.reason), record_id=generation.request_id)
+            counts["samples"] -= 1
+            continue
+        made = _completion(questions[generation.request_id], generation, settings, model, seed)
         output.write(codec.encode_completion(made, with_tokens=settings.with_tokens))
         _count(counts, len(generation.token_ids), generation.finish_reason)
         on_done(1)
     counts["rejected"] = rejects.count
     output.finish(counts)
     return dict(counts)
+
+
+def _done(output: JsonLines, counts: Counter[str]) -> dict[str, set[int]]:
+    """Return the numbers of each sample's completions that an earlier run made, and count them."""
+    done: dict[str, set[int]] = defaultdict(set)
+    for record in output.recovered:
+        done[record["sample_id"]].add(record["k"])
+        _count(counts, record["completion_tokens"], record["finish_reason"])
+    return done
 
 
 def _count(counts: Counter[str], tokens: int, finish_reason: str) -> None:
@@ -97,9 +106,11 @@ def _prompt(sample: Sample, settings: RolloutSettings, rejects: Rejects) -> Prom
         return None
 
 
-def _completion(sample: Sample, generation: Generation, settings: RolloutSettings, model: str, seed: int) -> Completion:
+def _completion(
+    question: Question, generation: Generation, settings: RolloutSettings, model: str, seed: int
+) -> Completion:
     return Completion(
-        sample_id=sample.id,
+        sample_id=generation.request_id,
         k=generation.k,
         text=generation.text,
         finish_reason=generation.finish_reason,
@@ -107,9 +118,9 @@ def _completion(sample: Sample, generation: Generation, settings: RolloutSetting
         completion_tokens=len(generation.token_ids),
         model=model,
         policy_version=min(generation.versions, default=0),
-        seed=derive_seed(seed, sample.id, generation.k),
+        seed=derive_seed(seed, generation.request_id, generation.k),
         sampling=asdict(settings.sampling.sampling()),
-        question=sample.question,
+        question=question,
         token_ids=generation.token_ids,
         logprobs=generation.logprobs,
     )
