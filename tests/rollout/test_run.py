@@ -10,6 +10,7 @@ from ovrl.errors import OvrlError
 from ovrl.json_lines import JsonLines
 from ovrl.records import ImageRef, Sample, derive_seed
 from ovrl.rejects import Rejects
+from ovrl.rollout import fake
 from ovrl.rollout.fake import ScriptedEngine
 from ovrl.rollout.run import roll_out
 from ovrl.rollout.settings import RolloutSettings, SamplingSettings
@@ -87,6 +88,21 @@ def test_a_sample_that_cannot_be_asked_is_rejected_and_the_rest_goes_on(tmp_path
     assert (counts["samples"], counts["rejected"]) == (3, 3)
     written = records(tmp_path / "c.bad")
     assert [entry["id"] for entry in written] == ["no-file", "torn", "marks"]
+
+
+def test_a_sample_that_the_engine_refuses_is_rejected_and_the_rest_goes_on(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(fake, "objection", lambda request: "too long" if request.id == "s2" else None)
+    counts, _ = run(tmp_path / "c.jsonl", SAMPLES)
+    assert {record["sample_id"] for record in records(tmp_path / "c.jsonl")} == {"s0", "s1", "s3", "s4"}
+    assert (counts["samples"], counts["completions"], counts["rejected"]) == (4, 12, 1)
+    (reject,) = records(tmp_path / "c.bad")
+    assert (reject["id"], reject["field"], reject["reason"]) == ("s2", "problem", "too long")
+
+
+def test_a_stop_string_ends_completions_and_is_recorded(tmp_path: Path):
+    run(tmp_path / "c.jsonl", SAMPLES[:1], sampling=SamplingSettings(stop=(" ",)))
+    for record in records(tmp_path / "c.jsonl"):
+        assert (record["completion"], record["finish_reason"], record["sampling"]["stop"]) == ("s0 ", "stop", [" "])
 
 
 def test_rejects_are_the_same_after_a_resume(tmp_path: Path):

@@ -12,6 +12,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from ovrl.errors import OvrlError
 from ovrl.records import ImageRef
 from ovrl.rejects import Rejects
+from ovrl.rollout import transformers_engine
 from ovrl.train import loop
 from ovrl.train.launch import launch
 
@@ -171,3 +172,18 @@ def test_samples_that_cannot_be_asked_are_rejects_and_a_step_without_groups_is_n
     }
     (line,) = lines(run, "metrics.jsonl")
     assert (line["groups_used"], line["reward_mean"]) == (0, None)
+
+
+def test_a_group_that_the_engine_refuses_is_rejected_and_the_others_train(
+    tmp_path, model, samples, tiny_settings, monkeypatch
+):
+    monkeypatch.setattr(transformers_engine, "objection", lambda asked: "too odd" if asked.id == "1" else None)
+    rejects = Rejects(tmp_path / "rejects.jsonl")
+    settings = tiny_settings(steps=1)
+    run = tmp_path / "run"
+    run.mkdir()
+    counts = launch(samples, model, run, settings, rejects=rejects, seed=1, on_step=lambda line: None)
+    assert counts["groups_rejected"]["bad_prompt"] == 1
+    assert "1" not in {str(line["group_id"]) for line in lines(run, "trajectories/*")}
+    (reject,) = [json.loads(line) for line in (tmp_path / "rejects.jsonl").read_text().splitlines()]
+    assert (reject["field"], reject["reason"]) == ("problem", "too odd")

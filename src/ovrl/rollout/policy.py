@@ -123,6 +123,11 @@ class Policy:
         """Where the weights are."""
         return self.model.device
 
+    @property
+    def context(self) -> int | None:
+        """Tokens that the model was built for, prompt and reply together; None if it does not say."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+
     def encode(self, prompts: Sequence[Prompt]) -> Encoded:
         """Return the prompts as tensors on the model's device, ready for a reply to follow."""
         texts = [

@@ -12,7 +12,7 @@ from ovrl.json_lines import JsonLines
 from ovrl.records import Completion, Question, Sample, derive_seed
 from ovrl.rejects import Rejects
 from ovrl.rollout import prompt
-from ovrl.rollout.engine import Engine, Generation, Request
+from ovrl.rollout.engine import Engine, Generation, Refusal, Request
 from ovrl.rollout.prompt import Prompt
 from ovrl.rollout.settings import RolloutSettings
 
@@ -53,7 +53,7 @@ def roll_out(
         samples: the prompts.
         engine: makes the completions.
         output: where they go; finished here.
-        rejects: takes samples whose prompt cannot be built.
+        rejects: takes samples whose prompt cannot be built, or not be answered by this engine.
         settings: how many, and how they are drawn.
         model: the name that goes into the records.
         seed: the seed of completion k of sample s is `derive_seed(seed, s, k)`; the order of its options
@@ -63,13 +63,10 @@ def roll_out(
     Raises:
         OvrlError: the engine failed; what it made is kept.
     """
-    recovered = output.recovered
-    counts = Counter[str](recovered=len(recovered))
-    done: dict[str, set[int]] = defaultdict(set)
-    for record in recovered:
-        done[record["sample_id"]].add(record["k"])
-        _count(counts, record["completion_tokens"], record["finish_reason"])
-    asked: dict[str, _Asked] = {}
+    counts = Counter[str](recovered=0)
+    done = _done(output, counts)
+    asked: dict[str, _Asked] = {}  # and not the samples, which may hold their images
+    refused: set[str] = set()
 
     def requests() -> Iterator[Request]:
         for sample in _in_mode(samples, settings):
@@ -86,11 +83,16 @@ def roll_out(
 
     for generation in engine.generate(requests()):
         question = asked[generation.request_id]
+        if isinstance(generation, Refusal):
+            rejects.add(RecordError("problem", generation.reason), record_id=question.sample_id)
+            refused.add(question.sample_id)
+            continue
         made = _completion(question, generation, settings, model, seed)
         output.write(codec.encode_completion(made, with_tokens=settings.with_tokens) | question.encode())
         _count(counts, len(generation.token_ids), generation.finish_reason)
         on_done(1)
     _warn(counts)
+    counts["samples"] -= len(refused)
     counts["rejected"] = rejects.count
     output.finish(counts)
     return dict(counts)
@@ -103,6 +105,16 @@ def _warn(counts: Counter[str]) -> None:
             counts["unshuffled"],
             counts["unshuffled"] + counts["shuffled"],
         )
+
+
+def _done(output: JsonLines, counts: Counter[str]) -> dict[str, set[int]]:
+    """Return the numbers of each sample's completions that an earlier run made, and count them."""
+    done: dict[str, set[int]] = defaultdict(set)
+    for record in output.recovered:
+        counts["recovered"] += 1
+        done[record["sample_id"]].add(record["k"])
+        _count(counts, record["completion_tokens"], record["finish_reason"])
+    return done
 
 
 def _count(counts: Counter[str], tokens: int, finish_reason: str) -> None:

@@ -1,8 +1,8 @@
 """Settings of `ovrl rollout`."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from ovrl.images import MAX_PIXELS
 from ovrl.rollout.engine import Sampling
@@ -18,6 +18,8 @@ class SamplingSettings(Settings):
     top_k: NonNegativeInt = 0
     """0 keeps all tokens."""
     max_new_tokens: PositiveInt = 4096
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """A completion ends where its text holds one of these; the text keeps it."""
 
     def sampling(self) -> Sampling:
         """Return the same values as the engine takes them."""

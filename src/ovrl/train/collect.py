@@ -17,7 +17,7 @@ from ovrl.records import Sample, derive_seed
 from ovrl.rejects import Rejects
 from ovrl.reward.pool import ScorePool
 from ovrl.rollout import prompt
-from ovrl.rollout.engine import Engine, Generation, Request
+from ovrl.rollout.engine import Engine, Generation, Refusal, Request
 from ovrl.rollout.prompt import Prompt
 from ovrl.train import trajectory
 from ovrl.train.ledger import Ledger
@@ -93,6 +93,9 @@ class Collector:
                         lines = trajectory.encode(group, step=None if reason else step, rejected=reason)
                         file.write("".join(store.dumps(line) + "\n" for line in lines))
                         file.flush()
+                for gid in missing:
+                    if gid not in groups:
+                        ledger.reject(gid, "bad_prompt")
         ledger.surrender()
         return groups, prompts
 
@@ -137,7 +140,7 @@ class Collector:
         return built
 
     def _sample(self, gids: Sequence[int], prompts: Mapping[int, Prompt]) -> Iterator[Group]:
-        """Yield the groups, sampled and judged."""
+        """Yield the groups, sampled and judged, but those that the engine refuses."""
         size, sampling = self._settings.batch.group_size, self._settings.sampling.sampling()
         requests = (
             Request(
@@ -150,8 +153,13 @@ class Collector:
         )
         made: dict[int, list[Generation]] = defaultdict(list)
         for generation in self._engine.generate(requests):
-            made[int(generation.request_id)].append(generation)
-        ordered = [(gid, sorted(made[gid], key=lambda g: g.k)) for gid in gids]
+            gid = int(generation.request_id)
+            if isinstance(generation, Refusal):
+                sample = self._samples[self._order.row(gid)]
+                self._rejects.add(RecordError("problem", generation.reason), record_id=sample.id)
+            else:
+                made[gid].append(generation)
+        ordered = [(gid, sorted(made[gid], key=lambda g: g.k)) for gid in gids if gid in made]
         questions = (
             (self._samples[self._order.row(gid)].question, generation.text)
             for gid, generations in ordered
