@@ -39,6 +39,7 @@ def test_options_are_counted(problem, want):
         ("Which? (A) red (B) blue sky (C) green", "(B)", ["red", "blue sky", "green"]),
         ("Which?\n(A)red(B)blue", "b.", ["red", "blue"]),
         ("A. 1  B. 2\nC. 3  D. 4", "D", ["1", "2", "3", "4"]),
+        ("Which?\nA. 30\nB. No correct answer", "B", ["30", "No correct answer"]),
         ("Which?\nA. It rains. It pours.\nB. It snows.", "A", ["It rains. It pours.", "It snows."]),
     ],
 )
@@ -61,6 +62,28 @@ def test_the_gold_letter_follows_its_option(problem, gold, texts):
         assert sorted(shown) == sorted(problem)
         orders.add(got.order)
     assert len(orders) > 1
+
+
+@pytest.mark.parametrize(
+    ("stem", "options"),
+    [
+        ("<image>Which point is closer, (A) or (B)?", ("A. the left one", "B. the right one")),
+        ("(A) left of (B)?", ("(A) yes", "(B) no")),
+        ("A: or B: ?\nOptions:", ("A: left", "B: right")),
+        ("Which of (A), (B) and (C) is it?", ("A. the first", "B. none")),
+    ],
+)
+def test_marks_in_the_question_are_no_options(stem, options):
+    problem = "\n".join((stem, *options))
+    assert choices.count_options(problem) == 2
+    marks, texts = zip(*(option.split(" ", 1) for option in options), strict=True)
+    for seed in range(20):
+        got = choices.shuffle(ask(problem, "A"), seed)
+        assert got is not None
+        shown = texts if got.order == "AB" else texts[::-1]
+        lines = [f"{mark} {text}" for mark, text in zip(marks, shown, strict=True)]
+        assert got.question.problem == "\n".join((stem, *lines))
+        assert got.question.answer == ("AB"[shown.index(texts[0])],)
 
 
 def test_the_text_around_the_options_stays():
@@ -90,6 +113,21 @@ def test_several_gold_letters_move_together():
         ("Which?\nA. <image>\nB. <image>", "A"),
         ("Which?\nA. red\nand blue\nB. green", "A"),
         ("Which?\nA.\nB.", "A"),  # the options are in the picture
+        ("Which?\nA. red\nB. blue\nC. same as A", "A"),
+        ("Which?\nA. red\nB. blue\nC. same as (A)", "A"),
+        ("Which?\nA. red\nB. A is right", "A"),
+        ("Which?\nA. rich in vitamin C. or so\nB. poor\nC. none", "A"),
+        ("Choices: (A) x (B) y (C) z Please answer with the letter", "A"),
+        ("Choices: (A) x (B) y (C) z Speak up", "A"),
+        ("Which?\nA. x\nB. y\nC. z. Please answer with the letter.", "A"),
+        ("Which point is closer, (A) or (B)?", "A"),  # no options at all
+        ("Is point (A) left of point (B) in the image?", "A"),
+        ("Is it: (A) red or (B) blue", "A"),
+        ("Which point is closer, (A) or (B)? A. the left one B. the right one", "A"),
+        ("(A) left of (B)? (A) yes (B) no", "A"),
+        ("A: or B: ?\nOptions: A. left B. right", "A"),
+        ("Which?\nA. yes\nB. no\nSay (A) or (B)", "A"),
+        ("First:\nA. one\nB. two\nWhich?\nA. yes\nB. no", "A"),
         ("Which?\nA. red\nB. blue", "red"),
         ("Which?\nA. red\nB. blue", "C"),
         ("Which?\nA. red\nB. blue", ""),

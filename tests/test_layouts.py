@@ -90,6 +90,50 @@ def test_published_rows_are_recognised_and_say_the_same(name: str, row: dict[str
     assert found.images == (ImageRef(data=picture()),)
 
 
+@pytest.mark.parametrize(("name", "row"), [(name, row) for name, rows in ROWS.items() for row in rows])
+def test_ids_that_are_integers_become_texts(tmp_path: Path, name: str, row: dict[str, Any]):
+    rows = [json.loads(json.dumps(row | {"id": number}, default=codec.jsonable)) for number in (0, 7, 7)]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    bad = Rejects(tmp_path / "bad")
+    assert [one.id for one in read_samples(str(tmp_path / "d.jsonl"), bad)] == ["0", "7"], name
+    reject = json.loads((tmp_path / "bad").read_text())
+    assert (reject["id"], reject["line"], reject["field"]) == ("7", 3, "id")
+
+
+def test_an_integer_among_the_extras_of_verl_is_the_id():
+    row = {"prompt": "?", "reward_model": {"ground_truth": "3"}, "extra_info": {"id": 5}}
+    (record,) = LAYOUTS["verl"].reader(row)
+    assert codec.decode_sample(record, Path()).id == "5"
+
+
+def test_a_reject_of_a_reader_names_an_id_that_is_an_integer(tmp_path: Path):
+    (tmp_path / "d.jsonl").write_text('{"id": 1, "conversations": []}\n')
+    assert list(read_samples(str(tmp_path / "d.jsonl"), Rejects(tmp_path / "bad"))) == []
+    assert json.loads((tmp_path / "bad").read_text())["id"] == "1"
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        {"images": None, "image": "a.png"},
+        {"images": [], "image": "a.png"},
+        {"images": ["a.png"], "image": None},
+        {"images": [{"image": "a.png"}]},
+    ],
+)
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "<image>?", "reward_model": {"ground_truth": "3"}},
+        {"prompt": "<image>?", "solution": "3"},
+        {"messages": [{"role": "user", "content": "<image>?"}], "solution": "3"},
+        {"problem": "<image>?", "answer": "3"},
+    ],
+)
+def test_a_picture_is_found_wherever_it_is_given(row: dict[str, Any], pictures: dict[str, Any]):
+    assert [one.path for one in decode(row | pictures).images] == ["/data/a.png"]
+
+
 def test_what_a_verl_row_says_besides_is_kept():
     found = decode(ROWS["verl"][0])
     assert found.question.source == "hiyouga/geometry3k"

@@ -143,6 +143,7 @@ def test_damage_costs_its_group_of_rows_and_no_other(tmp_path: Path):
     errors = [(number, str(row)) for number, row in found if isinstance(row, RecordError)]
     ((number, reason),) = errors
     assert number == 257
+    assert sum(row.records or 0 for _, row in found if isinstance(row, RecordError)) == 256
     assert f"rows 257 to 512 of {path} are damaged and lost" in reason
     assert "\n" not in reason
     assert [row["id"] for _, row in found if not isinstance(row, RecordError)] == [

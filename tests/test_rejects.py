@@ -47,6 +47,25 @@ def test_a_thousand_rejects_do_not_flood_the_terminal(tmp_path: Path, caplog: py
     assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 1000
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_costs_many_records_counts_as_many_also_when_the_run_goes_on(tmp_path: Path, keep: bool):
+    path = tmp_path / "bad.jsonl"
+    for again in (False, True):
+        bad = Rejects(path, keep=keep and again)
+        for _ in range(2):
+            bad.add(RecordError("", "damaged", records=256).at("d.parquet:257"), line=257)
+            bad.add(RecordError("", "no parquet", "e.parquet", records=None))
+        assert (bad.count, bad.lost_files) == (257, 1)
+        assert bad.counts() == {"rejected": 257, "lost_files": 1}
+        assert len(path.read_text().splitlines()) == 2
+
+
+def test_no_share_allows_a_file_of_which_nobody_knows_how_many_records_it_held():
+    with pytest.raises(BadRecordsError, match="1 files are lost with an unknown number of records"):
+        check_allowance(1, 1000, "100%", "x", lost_files=1)
+    check_allowance(1, 1000, "1", "x", lost_files=1)
+
+
 @pytest.mark.parametrize(
     ("bad", "total", "allowance", "fine"),
     [

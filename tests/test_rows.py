@@ -2,6 +2,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from builders import sample
@@ -75,9 +77,21 @@ def test_a_shard_without_an_end_is_one_bad_row_and_the_other_shards_are_read(tmp
     found = read(tmp_path)
     assert [value["id"] for _, value in found if isinstance(value, dict)] == ["a", "c"]
     assert found[1][0] == "b.parquet"
-    assert "b.parquet is not a parquet file that can be read" in found[1][1]
+    assert found[1][1].endswith("/b.parquet: is not a parquet file that can be read: " + why(torn))
     with pytest.raises(UsageError, match=r"b\.parquet is not a parquet file"):  # there is nothing else to read
         read(torn)
+
+
+def why(path: Path) -> str:
+    with pytest.raises(pa.ArrowInvalid) as caught:
+        pq.ParquetFile(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("pattern", ["no*.jsonl", "no?.jsonl", "no[0-9].jsonl"])
+def test_a_glob_without_a_match_is_called_so(tmp_path: Path, pattern: str):
+    with pytest.raises(UsageError, match="matches no data file"):
+        read(tmp_path / pattern)
 
 
 def test_only_a_source_that_says_so_is_remote():

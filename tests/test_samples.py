@@ -71,10 +71,41 @@ def test_a_line_that_is_no_json_is_one_reject(tmp_path: Path, line: str, reason:
     assert reason in json.loads(entry)["reason"]
 
 
+@pytest.mark.parametrize("error", [AssertionError("no"), RuntimeError("no"), StopIteration()])
+def test_whatever_a_reader_raises_costs_one_row(tmp_path: Path, error: Exception):
+    def reader(row: Any) -> list[Any]:
+        if row["id"] == "b":
+            raise error
+        return [row]
+
+    path = tmp_path / "d.jsonl"
+    path.write_text(text(*map(record, "abc")))
+    bad = Rejects(tmp_path / "bad")
+    assert [one.id for one in read_samples(str(path), bad, reader=reader)] == ["a", "c"]
+    entry = json.loads((tmp_path / "bad").read_text())
+    assert (entry["line"], entry["id"]) == (2, "b")
+    assert type(error).__name__ in entry["reason"]
+
+
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_a_byte_order_mark_is_no_part_of_the_first_record(tmp_path: Path, form: str):
+    records = [record("a", x="\U0001f600"), record("b")]
+    path = tmp_path / ("d.jsonl" if form == "lines" else "d.json")
+    path.write_bytes(b"\xef\xbb\xbf" + (text(*records) if form == "lines" else "\n" + json.dumps(records)).encode())
+    assert read(path) == (["a", "b"], [])
+
+
+def test_an_item_of_an_array_with_bytes_that_are_not_utf_8_is_one_reject(tmp_path: Path):
+    path = tmp_path / "d.json"
+    path.write_bytes(json.dumps([record("a"), record("b", x="E"), record("c")]).encode().replace(b"E", b"\xe9"))
+    assert read(path) == (["a", "c"], [(2, None, None)])
+
+
 def test_bytes_that_are_not_utf_8_do_not_end_the_batch(tmp_path: Path):
     path = tmp_path / "d.jsonl"
     path.write_bytes(b'{"id": "a", "problem": "caf\xe9", "answer": "3"}\n' + text(record("b", x="\U0001f600")).encode())
-    assert read(path) == (["a", "b"], [])
+    assert read(path) == (["b"], [(1, None, None)])
+    assert "the byte 0xe9 at sign 28 is not UTF-8" in (tmp_path / "bad").read_text()
 
 
 def test_a_directory_is_read_in_the_order_of_its_files_without_what_commands_left_there(tmp_path: Path):

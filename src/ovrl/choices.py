@@ -10,12 +10,20 @@ from ovrl.records import IMAGE_MARK, Question
 # "A. red", "B) red", "C: red" open an option at the start of the text or after white space, "(D)" anywhere.
 _MARKER = re.compile(r"\(([A-Z])\)|(?:^|(?<=\s))([A-Z])[.):]")
 _LINE_START = re.compile(r"(?:\A|\n)[ \t]*\Z")
-# "all of the above", "both A and B", "option C": true in one order only.
+# "all of the above", "option C": true in one order only. A letter that names another option is found by `_names`.
 _REFERS = re.compile(
     r"(?i:\b(?:above|below|former|latter|both|neither|all of (?:them|these)|none of (?:them|these))\b)"
-    r"|\b(?i:options?|choices?)\s+[A-Z]\b|\b[A-Z]\s*(?:,|&|/|\band\b|\bor\b|\bnor\b)\s*[A-Z]\b"
+    r"|\b(?i:options?|choices?)\s+[A-Z]\b"
+)
+_ALONE = re.compile(r"(?<![^\W_])[A-Z](?![^\W_])")
+_ARTICLE = re.compile(r"A\s+(?!(?:is|are|was|were|and|or|nor|only|alone|but|plus|to)\b)[a-z]")
+_INSTRUCTS = re.compile(
+    r"(?i)\b(?:answer (?:with|by|in|using|directly|only|the|this|from)|your answer|please|respond|reply|choose|select"
+    r"|pick|letter|explain|justify|think|reason|output|give|options?|choices?)\b"
 )
 _SENTENCE_END = re.compile(r"[.?!]\s+\S")
+_BEFORE_INLINE = re.compile(r"(?:\A|[?:.!\n])[ \t]*\Z")
+_JOINED = re.compile(r"(?i)(?:[,;?]|\b(?:or|and|nor|vs)\b)\.?\Z")
 _AROUND = r"[\s.,;:&*()\[\]]*"
 _LETTERS = re.compile(rf"{_AROUND}(?:[A-Z]{_AROUND})+|{_AROUND}[a-z]{_AROUND}")
 
@@ -34,10 +42,10 @@ class Shuffled:
 def count_options(problem: str) -> int:
     """Return how many options A, B, C ... the text lists in order, or 0 when not even two are.
 
-    "A" opens a list wherever it stands; the longest list counts, so that an "A. Smith" in the question does
-    no harm.
+    "A" opens a list wherever it stands. A list at line starts that nothing follows counts, and otherwise the longest,
+    so that neither "(A) or (B)?" nor "A. Smith" in the question does harm.
     """
-    return len(_listed(problem))
+    return len(_listed(_lists(problem), problem))
 
 
 def gold_letters(answer: Sequence[str], options: int) -> list[str] | None:
@@ -56,8 +64,8 @@ def gold_letters(answer: Sequence[str], options: int) -> list[str] | None:
 def shuffle(question: Question, seed: int) -> Shuffled | None:
     """Return the question with its options permuted by `seed` and the gold letter moved along.
 
-    None when that cannot be done safely: the options or the gold letters cannot be read, an option is a
-    picture, or it speaks of other options.
+    None when that cannot be done for certain: the options or the gold letters cannot be read, the question may
+    list something, too, nothing tells where the last option ends, an option is a picture, or it speaks of others.
     """
     spans = _texts(question.problem)
     golds = gold_letters(question.answer, len(spans)) if spans else None
@@ -93,35 +101,75 @@ def _like(old: str, new: str) -> str:
     return new.lower() if old.islower() else new
 
 
-def _listed(problem: str) -> list[re.Match[str]]:
-    """Return the marks of the longest list A, B, C ..., or nothing when it has not even two."""
-    longest: list[re.Match[str]] = []
-    current: list[re.Match[str]] = []
+def _lists(problem: str) -> list[list[re.Match[str]]]:
+    """Return the marks of each list A, B, C ... that has at least two."""
+    found: list[list[re.Match[str]]] = []
     for match in _MARKER.finditer(problem):
-        index = ord(match[1] or match[2]) - ord("A")
+        index = _place(match)
         if index == 0:
-            current = [match]
-        elif index == len(current):
-            current = [*current, match]
-        longest = max(longest, current, key=len)
-    return longest if len(longest) >= 2 else []
+            found.append([match])
+        elif found and index == len(found[-1]):
+            found[-1].append(match)
+    return [marks for marks in found if len(marks) >= 2]
+
+
+def _place(mark: re.Match[str]) -> int:
+    return ord(mark[1] or mark[2]) - ord("A")
+
+
+def _listed(lists: list[list[re.Match[str]]], problem: str) -> list[re.Match[str]]:
+    """Return the marks of the options, or nothing when there are no lists."""
+    if _is_last_alone(lists, problem):
+        return lists[-1]
+    return max(lists, key=len, default=[])
+
+
+def _is_last_alone(lists: list[list[re.Match[str]]], problem: str) -> bool:
+    """Whether the last list, and no other, stands at line starts."""
+    return [_at_line_starts(marks, problem) for marks in lists] == [False] * (len(lists) - 1) + [True]
+
+
+def _at_line_starts(marks: list[re.Match[str]], problem: str) -> bool:
+    return all(_LINE_START.search(problem, 0, mark.start()) for mark in marks)
 
 
 def _texts(problem: str) -> list[tuple[int, int]]:
     """Return where each option's text starts and ends, or nothing when that cannot be told for sure."""
-    marks = _listed(problem)
-    if not marks:
+    lists = _lists(problem)
+    marks = _listed(lists, problem)
+    if not marks or (len(lists) > 1 and not _is_last_alone(lists, problem)):
         return []
     line_end = problem.find("\n", marks[-1].end())
-    ends = [mark.start() for mark in marks[1:]] + [len(problem) if line_end < 0 else line_end]
+    end = len(problem) if line_end < 0 else line_end
+    if len(list(_MARKER.finditer(problem, marks[0].start(), end))) != len(marks):
+        return []  # "B. vitamin C. or so": which mark opens an option?
+    ends = [mark.start() for mark in marks[1:]] + [end]
     spans = [_trimmed(problem, mark.end(), end) for mark, end in zip(marks, ends, strict=True)]
     texts = [problem[start:end] for start, end in spans]
-    if any(not text or "\n" in text or IMAGE_MARK in text or _REFERS.search(text) for text in texts):
+    if any(not text or "\n" in text or IMAGE_MARK in text or _names(text, len(texts)) for text in texts):
         return []
-    lines = all(_LINE_START.search(problem, 0, mark.start()) for mark in marks)
-    if not lines and any(_SENTENCE_END.search(text) for text in texts):
-        return []  # in "A. red B. blue. Think first!" nothing tells where the last option ends
+    if _INSTRUCTS.search(texts[-1]):
+        return []  # in "C. green Please answer with the letter" the instruction is no part of the option
+    if not _at_line_starts(marks, problem) and not _is_plain(problem[: marks[0].start()], texts):
+        return []
     return spans
+
+
+def _names(text: str, options: int) -> bool:
+    """Whether an option speaks of others: in words, or by a letter that stands alone ("same as A")."""
+    letters = {match.start() for match in _ALONE.finditer(text) if ord(match[0]) - ord("A") < options}
+    return bool(_REFERS.search(text) or letters - ({0} if _ARTICLE.match(text) else set()))
+
+
+def _is_plain(before: str, texts: list[str]) -> bool:
+    """Whether options within a line are surely options, of which the last ends with the line.
+
+    Not so in "is (A) left of (B)?", in "(A) red or (B) blue", in "A. red B. blue. Think first!", nor where the last
+    one has more words than any other, since an instruction may follow it.
+    """
+    if not _BEFORE_INLINE.search(before) or len(texts[-1].split()) > max(len(text.split()) for text in texts[:-1]):
+        return False
+    return all(re.search(r"\w", text) and not _SENTENCE_END.search(text) and not _JOINED.search(text) for text in texts)
 
 
 def _trimmed(problem: str, start: int, end: int) -> tuple[int, int]:

@@ -43,7 +43,7 @@ class _QuestionFields(_Wire):
 
 
 class _SampleFields(_QuestionFields):
-    id: str | None = None
+    id: str | int | None = None
     images: list[str | _ImageFields] | None = None
     problem: str
     answer: list[str] | str
@@ -85,7 +85,8 @@ def decode_sample(record: Any, base: Path) -> Sample:
     """
     fields = _validate(_SampleFields, record)
     question = _question(fields)
-    for name, text in (("id", fields.id or ""), ("problem", question.problem), ("answer", "".join(question.answer))):
+    given = "" if fields.id is None else str(fields.id)
+    for name, text in (("id", given), ("problem", question.problem), ("answer", "".join(question.answer))):
         if any("\ud800" <= sign <= "\udfff" for sign in text):
             raise RecordError(name, "holds half of a surrogate pair, which no tokenizer takes")
     if not question.answer:
@@ -94,7 +95,7 @@ def decode_sample(record: Any, base: Path) -> Sample:
     extra = dict(fields.model_extra or {})
     extra.pop("schema", None)
     return Sample(
-        id=fields.id or content_id(question, refs),
+        id=given or content_id(question, refs),
         images=refs,
         question=question,
         format_guidance=fields.format_guidance,

@@ -29,17 +29,19 @@ class RecordError(UsageError):
     Attributes:
         field: the field at fault, or "" when the whole line is.
         reason: what is wrong with it, and what to do.
+        records: how many records it costs; None when nobody can tell, since the rest of a file is lost.
     """
 
-    def __init__(self, field: str, reason: str, where: str = "") -> None:
+    def __init__(self, field: str, reason: str, where: str = "", *, records: int | None = 1) -> None:
         self.field = field
         self.reason = reason
         self.where = where
+        self.records = records
         super().__init__(": ".join(part for part in (where, field, reason) if part))
 
     def at(self, where: str) -> "RecordError":
         """Return the same error with the place (`file:line`) in front."""
-        return RecordError(self.field, self.reason, where)
+        return RecordError(self.field, self.reason, where, records=self.records)
 
 
 class BadRecordsError(OvrlError):

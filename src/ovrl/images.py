@@ -2,10 +2,12 @@
 
 import base64
 import binascii
+import contextlib
 import io
 import math
 import re
 import warnings
+from collections.abc import Generator
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -16,8 +18,9 @@ from ovrl.records import ImageRef
 MAX_PIXELS = 512 * 512
 """Area of the recipe's training images; larger ones are shrunk."""
 
-_DECODE_LIMIT = 200_000_000
-"""Pixels that a header may announce before we refuse to decode: a bomb, not a photograph."""
+_DECODE_LIMIT = 100_000_000
+"""Pixels that a header may announce before we refuse to decode: a bomb, not a photograph. Pillow warns at 89 million,
+which is silenced, and refuses at 179 million by itself."""
 
 _DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
 
@@ -53,26 +56,47 @@ def read_bytes(image: ImageRef) -> bytes:
         raise RecordError("images", f"cannot read {image.path}: {error.strerror}") from error
 
 
+def read_header(image: ImageRef) -> Image.Image:
+    """Return the image with its size and format known, and its pixels not yet decoded.
+
+    Raises:
+        RecordError: the bytes are no image, or announce an absurd size.
+    """
+    name = _name(image)
+    with _judged(name):
+        opened = Image.open(io.BytesIO(read_bytes(image)))
+        if opened.width * opened.height > _DECODE_LIMIT:
+            raise RecordError("images", f"{name} announces {opened.width} x {opened.height} pixels")
+    return opened
+
+
 def load(image: ImageRef, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Return the decoded image in RGB, alpha laid over white, shrunk to at most `max_pixels`.
 
     Raises:
         RecordError: the bytes are no image, are torn, or announce an absurd size.
     """
-    name = image.path or "embedded image"
+    opened = read_header(image)
+    with _judged(_name(image)):
+        opened.load()
+    return _fit(_to_rgb(opened), max_pixels)
+
+
+def _name(image: ImageRef) -> str:
+    return image.path or "embedded image"
+
+
+@contextlib.contextmanager
+def _judged(name: str) -> Generator[None]:
+    """Make record errors of what Pillow raises, and silence its warnings: the picture is good, or fails."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata: the picture is good, or fails below
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            opened = Image.open(io.BytesIO(read_bytes(image)))
-            if opened.width * opened.height > _DECODE_LIMIT:
-                raise RecordError("images", f"{name} announces {opened.width} x {opened.height} pixels")
-            opened.load()
-    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            warnings.simplefilter("ignore")
+            yield
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise RecordError("images", f"{name} is not an image that can be opened ({error})") from error
     except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for torn files
         raise RecordError("images", f"{name} is damaged ({error})") from error
-    return _fit(_to_rgb(opened), max_pixels)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -106,7 +106,7 @@ def _read_verl(row: Row) -> Row:
     gold = model.get("ground_truth") if isinstance(model, Mapping) else None
     used = {"problem": problem, "answer": _golds(gold, "reward_model.ground_truth"), "images": _images(row) or inline}
     used |= {"source": row.get("data_source"), "problem_type": row.get("ability"), "system": system}
-    if isinstance(info.get("id"), str):
+    if isinstance(info.get("id"), str | int):
         used["id"] = info.pop("id")
     aside = info.pop(_ASIDE, None)
     rest = {name: value for name, value in info.items() if value is not None}
@@ -222,11 +222,12 @@ def _with_marks(problem: str, images: Sequence[Any]) -> str:
 
 
 def _images(row: Row) -> list[Any]:
-    given = row.get("images", row.get("image"))
-    if given is None:
+    given = row.get("images") or row.get("image")
+    if not given:
         return []
     listed: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
-    return [{"bytes": image} if isinstance(image, bytes) else image for image in listed]
+    plain = [image["image"] if isinstance(image, Mapping) and image.get("image") else image for image in listed]
+    return [{"bytes": image} if isinstance(image, bytes) else image for image in plain]
 
 
 def _gold_column(row: Row) -> tuple[str, Any]:

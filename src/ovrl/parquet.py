@@ -97,7 +97,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RecordError]]:
                         yield done, {name: value for name, value in row.items() if value is not None}
             except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 lost = f"rows {done + 1} to {end} of {path} are damaged and lost: {' '.join(str(error).split())}"
-                yield done + 1, RecordError("", lost)
+                yield done + 1, RecordError("", lost, records=end - done)
 
 
 def columns(path: Path) -> list[str]:

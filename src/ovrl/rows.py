@@ -4,6 +4,7 @@ What cannot be read is a `RecordError` in the place of its row, so that the rest
 means is the business of `layouts`.
 """
 
+import glob
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def read_parts(source: str) -> Iterator[Part]:
         files = data_files(source)
         for path in files:
             rows = file_rows(path)
-            yield Part(str(path), path.parent, rows if len(files) == 1 else _or_reject(rows))
+            yield Part(str(path), path.parent, rows if len(files) == 1 else _or_reject(rows, str(path)))
 
 
 def data_files(source: str) -> list[Path]:
@@ -80,7 +81,7 @@ def data_files(source: str) -> list[Path]:
     if not path.exists():
         if files := [file for file in store.matches(source) if file.suffix in _SUFFIXES and _holds_data(file)]:
             return files
-        raise UsageError(f"{source} {'matches no data file' if '*' in source else 'does not exist'}")
+        raise UsageError(f"{source} {'matches no data file' if glob.has_magic(source) else 'does not exist'}")
     if path.suffix not in _SUFFIXES:
         raise UsageError(f"{source}: unknown kind of file; known: {', '.join(_SUFFIXES)}")
     return [path]
@@ -123,20 +124,18 @@ def file_rows(path: Path) -> Iterator[tuple[int | None, Any]]:
             yield from store.read_jsonl(stream, str(path))
 
 
-def _or_reject(rows: Iterator[tuple[int | None, Any]]) -> Iterator[tuple[int | None, Any]]:
+def _or_reject(rows: Iterator[tuple[int | None, Any]], name: str) -> Iterator[tuple[int | None, Any]]:
     """Turn a file that cannot be read into one bad row: the other files go through."""
     try:
         yield from rows
     except UsageError as error:
-        yield None, RecordError("", str(error))
+        yield None, RecordError("", str(error).removeprefix(f"{name} "), name, records=None)
 
 
 def _starts_array(stream: Any) -> bool:
-    head = "".join(itertools.takewhile(lambda sign: sign.strip() == "", iter(lambda: stream.read(1), "")))
-    stream.seek(len(head.encode()))
-    found = stream.read(1) == "["
+    first = next((sign for sign in iter(lambda: stream.read(1), "") if sign.strip()), "")
     stream.seek(0)
-    return found
+    return first == "["
 
 
 def _array_rows(text: str, name: str) -> Iterator[tuple[int | None, Any]]:
@@ -152,9 +151,14 @@ def _array_rows(text: str, name: str) -> Iterator[tuple[int | None, Any]]:
         if position < length and text[position] == "]":
             return
         try:
-            value, position = decoder.raw_decode(text, position)
+            start = position
+            value, position = decoder.raw_decode(text, start)
         except (ValueError, RecursionError) as error:
             reason = f"the JSON array is torn at item {number}, and what follows is lost: {strict_json.why(error)}"
-            yield number, RecordError("", reason, f"{name}:{number}")
+            yield number, RecordError("", reason, f"{name}:{number}", records=None)
             return
+        try:
+            store.utf8(text[start:position])
+        except ValueError as error:
+            value = RecordError("", f"item {number} cannot be read: {error}", f"{name}:{number}")
         yield number, value

@@ -38,8 +38,7 @@ def read_samples(
     seen: set[str] = set()
     for raw in (selection or Selection())(_raw(source, reader)):
         for record in _records(raw, rejects):
-            given = record.get("id") if isinstance(record, Mapping) else None
-            given = given if isinstance(given, str) else None
+            given = _given_id(record)
             try:
                 sample = codec.decode_sample(record, images or raw.part.base)
                 if sample.id in seen:
@@ -74,16 +73,17 @@ def _records(raw: _Raw, rejects: Rejects) -> Sequence[Any]:
             raise raw.value
         return raw.reader(raw.value) if isinstance(raw.value, Mapping) else [raw.value]
     except RecordError as error:
-        given = raw.value.get("id") if isinstance(raw.value, Mapping) else None
-        rejects.add(error.at(raw.where), line=raw.line, record_id=given if isinstance(given, str) else None)
-    except _ODD as error:
+        rejects.add(error.at(raw.where), line=raw.line, record_id=_given_id(raw.value))
+    except Exception as error:  # noqa: BLE001 - --from names code of the user's
         text = f"the row cannot be read ({type(error).__name__}: {error}); is it what --from says?"
-        rejects.add(RecordError("", text, raw.where), line=raw.line)
+        rejects.add(RecordError("", text, raw.where), line=raw.line, record_id=_given_id(raw.value))
     return ()
 
 
-_ODD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What a reader raises when a row is not of the shape that it expects."""
+def _given_id(record: Any) -> str | None:
+    """Return the id that the record states, as text."""
+    given = record.get("id") if isinstance(record, Mapping) else None
+    return str(given) if isinstance(given, str | int) else None
 
 
 _LOOKED_AT = 100

@@ -144,7 +144,7 @@ class Layers:
             key = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function"))
             origin = next((e.origin for k, e in given.items() if key == k or key.startswith(f"{k}.")), "defaults")
             got = f" (got {first['input']!r})" if not isinstance(first["input"], dict) else ""
-            raise UsageError(f"{origin}: {prefix}{key}: {first['msg']}{got}") from error
+            raise UsageError(f"{origin}: {prefix}{key}: {first['msg'].removeprefix('Value error, ')}{got}") from error
         return Resolved(value, {key: given[key].origin if key in given else "default" for key in known})
 
 

@@ -71,11 +71,25 @@ def read_jsonl(stream: TextIO, name: str) -> Iterator[tuple[int, Any | RecordErr
         if not line.strip():
             continue
         try:
-            value = strict_json.loads(line)
+            value = strict_json.loads(utf8(line))
         except (ValueError, RecursionError) as error:
             yield number, RecordError("", strict_json.line_error(line, error), f"{name}:{number}")
         else:
             yield number, value
+
+
+def utf8(text: str) -> str:
+    """Return the text, if every sign of it stood in the file as UTF-8; see `open_text`.
+
+    Raises:
+        ValueError: it did not.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        byte = ord(text[error.start]) & 0xFF
+        raise ValueError(f"the byte 0x{byte:02x} at sign {error.start + 1} is not UTF-8") from error
+    return text
 
 
 def matches(pattern: str) -> list[Path]:
@@ -88,7 +102,9 @@ def matches(pattern: str) -> list[Path]:
 
 @contextlib.contextmanager
 def open_text(source: str) -> Generator[TextIO]:
-    """Open a text file for reading, or stdin for "-"; bytes that are not UTF-8 are replaced.
+    """Open a text file for reading, or stdin for "-", without its byte order mark.
+
+    Bytes that are not UTF-8 become surrogates, which `utf8` finds.
 
     Raises:
         UsageError: the file cannot be read.
@@ -97,7 +113,7 @@ def open_text(source: str) -> Generator[TextIO]:
         yield sys.stdin
         return
     try:
-        with Path(source).open(encoding="utf-8", errors="replace") as file:
+        with Path(source).open(encoding="utf-8-sig", errors="surrogateescape") as file:
             yield file
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise UsageError(f"cannot read {source}: {error.strerror}") from error

@@ -63,9 +63,11 @@ def test_each_flag_reaches_its_setting(cli: Cli, pair: tuple[Path, Path], tmp_pa
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--rule", "best"], "unknown rule 'best'"),
+        (["--rule", "best"], "curate.rule: unknown rule 'best'"),
         (["--band", "0.5"], "--band '0.5': give LOW:HIGH"),
-        (["--band", "0.6:0.1"], "--band: curate.band"),
+        (["--band", "0.6:0.1"], "--band: curate.band: the lower bound must be below"),
+        (["--band", "nan:1"], "--band: curate.band: the lower bound must be below"),
+        (["--band", "0:nan"], "--band: curate.band: the lower bound must be below"),
         (["--size", "0"], "--size: curate.selection.size"),
         (["--by", "colour"], "'colour' is not one of"),
         (["--mixture", "ov16"], "--mixture ov16: neither a preset (ov15)"),
@@ -172,3 +174,44 @@ def test_shuffled_options_go_through_the_chain(cli: Cli, tmp_path: Path):
     assert cli("curate", "-i", tmp_path / "ps.jsonl", "--samples", data, "-o", tmp_path / "plain").code == 0
     (row,) = lines_of(tmp_path / "plain" / "curation.jsonl")
     assert (row["pass_at_1"], row["letters"]) == (1.0, None)  # it looked as if it knew
+
+
+def test_an_update_with_other_samples_loses_no_evidence(cli: Cli, pair: tuple[Path, Path], tmp_path: Path):
+    data, scored = pair
+    out = tmp_path / "out"
+    assert cli("curate", "-i", scored, "--samples", data, "-o", out).code == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    held = samples(tmp_path / "held.jsonl", "b", "new")
+    for flags in (["--samples", held], ["--samples", held, "-i", scored]):
+        result = cli("curate", *flags, "-o", out, "--update")
+        assert result.code == 2
+        assert "3 of the 4 samples with scores" in result.error
+        assert "(such as 'a')" in result.error
+        assert "give the --samples that were curated there" in result.error
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    more = samples(tmp_path / "more.jsonl", "new", "d", "c", "b", "a")
+    assert cli("curate", "--samples", more, "-o", out, "--update").code == 0
+    assert reasons(out) == {"new": "no_evidence", "a": "all_wrong", "b": "kept", "c": "kept", "d": "all_correct"}
+
+
+def test_an_update_does_not_take_other_samples_from_stdin(cli: Cli, pair: tuple[Path, Path], tmp_path: Path):
+    data, scored = pair
+    assert cli("curate", "-i", scored, "--samples", data, "-o", tmp_path / "out").code == 0
+    result = cli("curate", "-i", scored, "--samples", "-", "-o", tmp_path / "out", "--update")
+    assert (result.code, "give --samples FILE" in result.error) == (2, True)
+    assert (tmp_path / "out" / "_SUCCESS").exists()
+
+
+def test_scores_may_be_named_by_a_glob(cli: Cli, pair: tuple[Path, Path], tmp_path: Path):
+    data, scored = pair
+    scores(tmp_path / "sc-1.jsonl", {"a": 0, "b": 2})
+    scores(tmp_path / "sc-2.jsonl", {"c": 4, "d": 8})
+    (tmp_path / "sc-2.jsonl.rejects.jsonl").write_text('{"line": 1}\n')
+    base = ["curate", "--samples", data, "-o"]
+    result = cli(*base, tmp_path / "globbed", "-i", tmp_path / "sc-*.jsonl")
+    assert result.code == 0, result.err
+    assert cli(*base, tmp_path / "whole", "-i", scored).code == 0
+    assert reasons(tmp_path / "globbed") == reasons(tmp_path / "whole")
+    again = cli(*base, tmp_path / "globbed", "-i", tmp_path / "sc-*.jsonl", "--json")
+    assert json.loads(again.out)["note"] == "already complete"
+    assert "does not exist" in cli(*base, tmp_path / "none", "-i", tmp_path / "no*.jsonl").error

@@ -293,6 +293,51 @@ def test_check_against_an_evaluation_set(cli: Cli, tmp_path: Path):
     assert cli("data", "check", tmp_path / "train.parquet", "--against", tmp_path / "no.jsonl").code == 2
 
 
+def test_a_check_that_compared_nothing_is_no_success(cli: Cli, tmp_path: Path):
+    train = write(tmp_path / "train.jsonl", row("a", images=[]))
+    evaluation = write(tmp_path / "eval.jsonl", row("e", problem="<image>?", images=["no.png"]))
+    evaluation.open("a").write("{\n")
+    for arguments, code in (((), 3), (("--fail-on", 2), 0), (("--fail-on", "66%"), 3), (("--fail-on", "67%"), 0)):
+        result = cli("data", "check", train, "--against", evaluation, "--json", *arguments)
+        assert result.code == code
+        assert [(one["id"], one["kind"]) for one in result.records[:2]] == [("e", "uncompared"), (None, "uncompared")]
+    assert "uncompared" in cli("data", "check", train, "--against", evaluation).err
+    empty = write(tmp_path / "empty.jsonl", {"id": "x", "problem": "?"})
+    assert cli("data", "check", train, "--against", empty).code == 2
+    twice = cli("data", "check", "-", "--against", "-")
+    assert (twice.code, "cannot both be stdin" in twice.error) == (2, True)
+
+
+def test_a_lost_shard_or_row_group_is_not_one_record(cli: Cli, tmp_path: Path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name in "ab":
+        parquet.write_samples(folder / f"{name}.parquet", [sample(f"{name}{i}", images=()) for i in range(20)])
+    lost = folder / "b.parquet"
+    lost.write_bytes(lost.read_bytes()[:-9])
+    for command in (("convert", "-o", "-"), ("convert", "-o", tmp_path / "out"), ("stats",), ("check", "--no-golds")):
+        result = cli("data", *command[:1], folder, *command[1:], "--fail-on", "100%")
+        assert result.code == 3
+        assert "1 files are lost with an unknown number of records" in result.error
+    assert len(ids(tmp_path / "out")) == 20
+    again = cli("data", "convert", folder, "-o", tmp_path / "out", "--fail-on", "100%")
+    assert again.code == 3  # of the finished output, too
+    assert cli("data", "convert", folder, "-o", tmp_path / "out", "--fail-on", 1).code == 0
+
+
+@pytest.mark.parametrize("target", ["out", "out.parquet", "out.jsonl", "-"])
+def test_a_missing_image_file_is_a_reject_in_every_output(cli: Cli, tmp_path: Path, target: str):
+    (tmp_path / "a.png").write_bytes(picture())
+    one, two = (row(name, problem="<image>?", images=[f"{name}.png"]) for name in "ab")
+    path = write(tmp_path / "d.jsonl", one, two)
+    output = target if target == "-" else tmp_path / target
+    result = cli("data", "convert", path, "-o", output, "--rejects", tmp_path / "bad.jsonl")
+    assert result.code == 3
+    (reject,) = lines_of(tmp_path / "bad.jsonl")
+    assert (reject["id"], reject["line"], reject["field"]) == ("b", 2, "images")
+    assert [record["id"] for record in result.records] == ["a"] if target == "-" else ids(Path(output)) == ["a"]
+
+
 def test_stats_are_a_table_for_people_and_one_object_for_programs(cli: Cli, pool: Path):
     shown = cli("data", "stats", pool)
     assert (shown.code, shown.out) == (0, "")

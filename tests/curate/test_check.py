@@ -7,6 +7,7 @@ import pytest
 
 from builders import picture, sample
 from ovrl.curate.check import MEANINGS, Finding, Findings, RecordFindings, check, gather
+from ovrl.errors import UsageError
 from ovrl.records import ImageRef, Question, Sample
 from ovrl.samples import read_samples
 
@@ -22,7 +23,7 @@ def bomb() -> bytes:
 
 def run(*samples: Sample, scorer: Any = None, against: list[Sample] | None = None) -> list[Finding]:
     found: list[Finding] = []
-    held_out = gather(against) if against is not None else None
+    held_out = gather(against, RecordFindings(Findings(found.append), "uncompared")) if against is not None else None
     count = check(samples, Findings(found.append), {}, scorer=scorer, held_out=held_out)
     assert count == len(samples)
     return found
@@ -49,6 +50,7 @@ def test_a_good_set_has_no_finding():
         (ImageRef(data=b"no image"), "is not an image that can be opened"),
         (ImageRef(path="/nowhere/a.png"), "cannot read /nowhere/a.png"),
         (ImageRef(data=picture((1000, 4))), "1000 x 4 is longer than 200 to 1"),
+        (ImageRef(data=picture((40_000, 30))), "40000 x 30 is longer than 200 to 1"),  # and not what it is shrunk to
     ],
 )
 def test_images_that_training_would_stumble_over(image: ImageRef, reason: str):
@@ -82,7 +84,11 @@ def test_each_gold_must_be_right_by_its_own_rule():
 
     found: list[Finding] = []
     findings = Findings(found.append)
-    samples = [sample("a", answer=("3", "0")), sample("b", answer=("?",), images=(), problem=""), drawn("code", "blue")]
+    samples = [
+        sample("a", answer=("3", "0")),
+        sample("b", answer=("?",), images=(), problem="?"),
+        drawn("code", "blue"),
+    ]
     check(samples, findings, {}, scorer=scorer, held_out=None)
     assert asked == [(("3",), "3"), (("0",), "0"), (("?",), "?"), (("code",), "code")]  # none may hide behind another
     assert kinds(found) == [("a", "gold"), ("b", "gold")]
@@ -103,7 +109,31 @@ def test_leaks_are_found_and_told_apart():
     shared = drawn("b", problem="<image>What color?")
     clean = drawn("c", "blue")
     found = run(leak, shared, clean, against=eval_set)
-    assert [(one.id, one.kind, one.other) for one in found] == [("a", "leak", "e"), ("b", "shared-image", "e")]
+    assert [(one.id, one.kind, one.other) for one in found] == [
+        ("broken", "uncompared", None),
+        ("a", "leak", "e"),
+        ("b", "shared-image", "e"),
+    ]
+
+
+def test_evaluation_samples_without_their_images_are_compared_by_what_they_say():
+    lost = sample("e", problem="<image>How many cats?", answer=("3",), images=(ImageRef(path="/nowhere.png"),))
+    same = drawn("a", problem="<image> how MANY cats", answer=("3",))
+    other = drawn("b", "blue", problem="<image> how MANY cats", answer=("4",))
+    found = run(same, other, against=[lost])
+    assert [(one.id, one.kind, one.other) for one in found] == [("e", "uncompared", None), ("a", "text-leak", "e")]
+    assert "cannot read /nowhere.png" in found[0].reason
+
+
+def test_an_evaluation_set_without_samples_is_refused():
+    with pytest.raises(UsageError, match="nothing can be compared"):
+        run(drawn("a"), against=[])
+
+
+@pytest.mark.parametrize("problem", ["", " \n", "<image> "])
+def test_a_problem_that_says_nothing_is_a_finding(problem: str):
+    images = () if "<image>" not in problem else None
+    assert kinds(run(sample("a", problem=problem, images=images))) == [("a", "problem")]
 
 
 def test_records_that_cannot_be_read_are_findings_too(tmp_path: Path):

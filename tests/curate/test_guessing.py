@@ -48,7 +48,10 @@ def test_the_chance_of_a_count_is_its_share_among_the_others():
         answers.add("pixmo", value)
     for value in [2] * 5:
         answers.add("tiny", value)
+    for value in [2] * 40 + [None] * 400:  # 400 answers that are no small count
+        answers.add("wide", value)
     assert answers.chance("pixmo", 2) == pytest.approx(19 / 30)
     assert answers.chance("pixmo", 3) == pytest.approx(9 / 30)
     assert answers.chance("pixmo", 9) == 0.0  # nobody guesses what no other sample has
     assert answers.chance("tiny", 2) == 0.0  # too few to tell
+    assert answers.chance("wide", 2) == pytest.approx(39 / 439)

@@ -262,7 +262,7 @@ def test_shuffled_options_expose_a_preferred_letter(tmp_path):
     assert got["knows-half"]["letter_p"] == pytest.approx(1.0)
     assert got["knows-half"]["decision"] == "keep"
     assert (result.chance.letter_dependent, result.chance.fixed_order) == (1, 0)
-    assert "depends on the letter" in (tmp_path / "out" / "report.md").read_text()
+    assert "1 seem to depend on the letter" in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_small_counts_are_corrected_by_what_their_source_answers(tmp_path):
@@ -366,3 +366,50 @@ def test_nothing_at_all_is_fine(tmp_path):
     result = run(tmp_path / "out", [], [])
     assert result.overall.samples == 0
     assert (tmp_path / "out" / "_SUCCESS").exists()
+
+
+def test_large_counts_of_a_source_make_small_ones_less_likely(tmp_path):
+    """40 of 440 answer 2; so do 39 of the 439 others of each."""
+    golds = ["2"] * 40 + [str(100 + i) for i in range(400)]
+    samples = [sample(f"c{i}", problem_type="counting", answer=(gold,)) for i, gold in enumerate(golds)]
+    scored = [entry for i in range(40) for entry in hits(f"c{i}", 4)]
+    run(tmp_path / "out", samples, scored)
+    got = {row["sample_id"]: row for row in rows(tmp_path / "out")}
+    assert got["c0"]["chance"] == pytest.approx(39 / 439)
+    assert (got["c0"]["reason"], got["c100"]["chance"]) == ("kept", 0.0)
+
+
+def test_an_empty_stage_is_explained_by_its_own_samples(tmp_path, caplog):
+    samples = [sample("fast", prompt_type="normal"), sample("slow"), sample("slower")]
+    run(tmp_path / "out", samples, [*hits("fast", 16), *hits("slow", 0), *hits("slower", 0)])
+    assert "stage 1 is empty: none of its 1 samples was kept (all_correct 1)" in caplog.text
+    assert "stage 2 is empty: none of its 2 samples was kept (all_wrong 2)" in caplog.text
+
+
+def test_flags_of_a_preferred_letter_come_with_what_chance_gives(tmp_path):
+    """40 samples are tested, and 5 % of 40 are 2; one that is always right cannot show a preference."""
+    question = Question(problem="A. a B. b C. c D. d", answer=("A",), answer_type="multiple-choice")
+    samples = [Sample(id=f"q{i}", question=question) for i in range(41)]
+    scored = [
+        score(f"q{i}", k, float(k % 4 == i % 4 or i == 40), shuffled={"gold": "ABCD"[k % 4]})
+        for i in range(41)
+        for k in range(16)
+    ]
+    effect = run(tmp_path / "out", samples, scored).chance
+    assert (effect.letter_tested, effect.letter_dependent) == (40, 40)
+    assert "chance alone gives about 2.0" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_the_page_shows_commands_as_code(tmp_path):
+    question = Question(problem="A. <b> B. b", answer=("A",), answer_type="multiple-choice")
+    run(tmp_path / "out", [Sample(id="a", question=question)], hits("a", 2, n=8))
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<code>ovrl rollout --shuffle-options</code>" in page
+    assert "`" not in page
+
+
+def test_kept_disks_lie_above_dropped_ones():
+    from ovrl.curate.report import svg
+
+    drawing = str(svg.places("t", {"drop": {(0.5, 0.8): 2}, "keep": {(0.5, 0.8): 9}}, x_label="x", y_label="y"))
+    assert drawing.index("2 drop:") < drawing.index("9 keep:")

@@ -129,9 +129,32 @@ def test_lines_across_blocks_and_longer_than_a_block(monkeypatch):
     assert [number for _, number, _ in found.bad] == [31]
 
 
-def test_bytes_that_are_no_utf_8_do_no_harm():
-    data = encode(hits("a", 1, n=2)) + b'{"sample_id": "b\xff", "k": 0, "reward": 1.0, "status": "ok"}\n'
-    assert [row[0] for row in content(scores.read_stream(io.BytesIO(data), "s"))] == ["a", "a", "b\ufffd"]
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b'"sample_id": "b\xff"',
+        b'"sample_id": "b\xff\xf0\x9f\x98\x80"',
+        b'"sample_id": "b", "shuffled": {"gold": "\xff"}',
+    ],
+)
+def test_an_id_with_bytes_that_are_no_utf_8_is_one_bad_line(fields: bytes):
+    data = encode(hits("a", 1, n=2)) + b'{%s, "k": 0, "reward": 1.0, "status": "ok"}\n' % fields
+    found = scores.read_stream(io.BytesIO(data), "s")
+    assert [row[0] for row in content(found)] == ["a", "a"]
+    ((error, line, _),) = found.bad
+    assert line == 3
+    assert "bytes that are not UTF-8" in str(error)
+
+
+def test_bytes_that_are_no_utf_8_do_no_harm_where_curation_does_not_read():
+    good = b'{"sample_id": "b", "k": 0, "reward": 1.0, "status": "ok", "completion": "\xff"}\n'
+    for other in (b"", b"torn\n"):  # which has the lines of its block read one by one
+        assert [row[0] for row in content(scores.read_stream(io.BytesIO(good + other), "s"))] == ["b"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line():
+    found = scores.read_stream(io.BytesIO(b"\xef\xbb\xbf" + encode(hits("a", 1, n=2))), "s")
+    assert ([row[0] for row in content(found)], found.bad) == (["a", "a"], [])
 
 
 def test_the_digest_is_that_of_the_bytes(tmp_path):

@@ -111,7 +111,14 @@ def test_shares_without_a_size_take_as_much_as_they_allow():
     mixture = Mixture.model_validate({"stage2": {"shares": {"x": 0.5, "y": 0.3, "none": 0.2}}})
     pool = candidates(x=60, y=15)
     # nothing is there for a fifth of it; the others share: x 5/8, y 3/8, and y has 15 of 40
-    assert by_group(pool, chosen(pool, mixture=mixture).taken) == {"x": 25, "y": 15}
+    got = chosen(pool, mixture=mixture)
+    assert by_group(pool, got.taken) == {"x": 25, "y": 15}
+    # 40 are four fifths of 50, of which a fifth is 10
+    assert [(t.group, t.wanted, t.taken, t.available) for t in got.targets] == [
+        ("x", 25, 25, 60),
+        ("y", 15, 15, 15),
+        ("none", 10, 0, 0),
+    ]
 
 
 def test_stage_2_repeats_what_the_mixture_says():
@@ -158,7 +165,7 @@ def test_presets_are_valid():
         ("by: colour\nstage1: {quotas: {a: 1}}", "by"),
         ("stage3: {quotas: {a: 1}}", "stage3"),
         ("by: source", "neither stage1 nor stage2"),
-        ("stage1: {size: 5}", "either shares or quotas"),
+        ("stage1: {size: 5}", "stage1: give either shares or quotas"),
         ("stage1: {size: 5, quotas: {a: 1}}", "quotas need no size"),
         ("stage1: {shares: {a: 0.5, b: 0.2}}", "add up to 1, not 0.7"),
         ("stage1: {shares: {a: 1.0}, replay: 0.0}", "stage1 has nothing to replay"),
@@ -183,3 +190,34 @@ def test_a_size_needs_sizes_to_scale():
     mixture = Mixture.model_validate({"stage2": {"shares": {"x": 1.0}}})
     with pytest.raises(UsageError, match="needs a mixture with sizes"):
         chosen(candidates(x=5), mixture=mixture, size=3)
+
+
+def test_a_small_pool_is_not_made_up_of_repeats():
+    """Of 1000 rows wanted 10 % are repeats; with 18 rows of its own, stage 2 repeats 2."""
+    replays = ({"g": 0.05, "h": 0.05}, 0.1)
+    for replay in replays:
+        mixture = Mixture.model_validate({"stage2": {"size": 1000, "shares": {"x": 0.9}, "replay": replay}})
+        pool = candidates(x=18) + first(g=300, h=300)
+        assert len(chosen(pool, mixture=mixture).replayed) == 2
+    quotas = Mixture.model_validate({"stage2": {"quotas": {"x": 900}, "replay": 0.1}})
+    assert len(chosen(candidates(x=18) + first(g=300), mixture=quotas).replayed) == 2
+
+
+def test_a_size_is_shared_out_among_quotas_of_both_stages():
+    ones = Mixture.model_validate({f"stage{n}": {"quotas": {"a": 1, "b": 1, "c": 1}} for n in (1, 2)})
+    pool = first(a=5, b=5, c=5) + candidates(a=5, b=5, c=5)
+    for size in (1, 3, 4, 6):
+        assert len(chosen(pool, mixture=ones, size=size).taken) == size
+    mixed = Mixture.model_validate(
+        {"stage1": {"quotas": {"a": 30}}, "stage2": {"size": 20, "shares": {"a": 0.5}, "replay": 0.5}}
+    )
+    got = chosen(first(a=50) + candidates(a=50), mixture=mixed, size=8)  # 30 to 10
+    assert Counter(name.startswith("1-") for name in got.taken) == {True: 6, False: 2}
+    assert len(got.replayed) == 2
+
+
+def test_a_size_needs_a_target_for_each_stage_that_has_samples():
+    mixture = Mixture.model_validate({"stage1": {"quotas": {"a": 5}}})
+    with pytest.raises(UsageError, match="stage2 has no target"):
+        chosen(first(a=9) + candidates(x=40), mixture=mixture, size=4)
+    assert len(chosen(first(a=9), mixture=mixture, size=4).taken) == 4

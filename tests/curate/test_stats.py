@@ -1,3 +1,5 @@
+import pytest
+
 from builders import picture, ref, sample
 from ovrl.curate.stats import gather
 from ovrl.records import ImageRef
@@ -23,6 +25,12 @@ def test_everything_is_counted_and_measured():
     assert (found["image_width"]["min"], found["image_width"]["max"]) == (7, 30)
     assert found["image_height"]["median"] == 7
     assert found["image_size"]["min"] == min(len(picture((10, 20))), len(picture((30, 5))))
+
+
+def test_a_large_image_is_measured_without_a_warning(recwarn: pytest.WarningsRecorder):
+    large = ImageRef(data=picture((10_000, 9_000), 1, mode="1"))
+    assert gather([sample(images=(large,))]).encode()["image_width"]["max"] == 10_000
+    assert not recwarn.list
 
 
 def test_nothing_has_no_quantiles():

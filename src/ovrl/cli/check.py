@@ -30,7 +30,8 @@ def check(
     source: options.InputArgument = None,
     source_option: options.InputOption = None,
     against: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Evaluation set that no sample may repeat.")
+        str | None,
+        typer.Option(metavar="PATH", help="Evaluation set to keep out; --from and --images do not apply to it."),
     ] = None,
     output: Annotated[
         str, typer.Option("-o", "--output", metavar="PATH|-", help="Findings as JSON lines; - is stdout.")
@@ -57,7 +58,10 @@ def check(
     if output != "-" and Path(output).suffix != ".jsonl":
         raise UsageError(f"{output}: findings are written to .jsonl, or to - (stdout)")
     selection = Selection.parse(limit, shard)
-    read = Samples(options.one_input(source, source_option), origin, images, seed=session.seed)
+    source = options.one_input(source, source_option)
+    if source == against == "-":
+        raise UsageError("the input and the evaluation set cannot both be stdin; give one of them as a file")
+    read = Samples(source, origin, images, seed=session.seed)
     work = _Work(session, read, selection, against, is_scoring=golds)
     counts: dict[str, Any]
     if output == "-":
@@ -76,7 +80,8 @@ def check(
     shown = {name: value for name, value in counts.items() if name != "findings"}
     render.summary(session, "data check", {**shown, **counts["findings"]}, records_on_stdout=output == "-")
     where = "the lines above" if output == "-" else output
-    check_allowance(counts["bad"], counts["records"], fail_on, where)
+    total = counts["records"] + counts.get("uncompared", 0)
+    check_allowance(counts["bad"], total, fail_on, where, lost_files=counts.get("lost_files", 0))
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -95,19 +100,23 @@ class _Work:
     def run(self, write: "Callable[[Finding], None]") -> dict[str, Any]:
         """Check everything, show a table of what was found, and return the counts."""
         from ovrl.curate.check import Findings, RecordFindings, check, gather
-        from ovrl.rejects import Rejects
         from ovrl.samples import read_samples
 
         findings = Findings(write)
-        bad = RecordFindings(findings)
-        held_out = gather(read_samples(self._against, Rejects(None))) if self._against else None
+        bad, uncompared = RecordFindings(findings), RecordFindings(findings, "uncompared")
+        held_out = gather(read_samples(self._against, uncompared), uncompared) if self._against else None
         total = self._selection.count(self._read.rows or 0) or None
         with _scorer(self._is_scoring) as scorer, render.progress(self._session, "data check", total) as advance:
             samples = self._read(bad, self._selection)
             count = check(samples, findings, bad.places, scorer=scorer, held_out=held_out, on_done=advance)
         self._show(findings)
         counts = {"records": count + bad.count, "bad": findings.bad, "findings": dict(findings.counts)}
-        return counts | ({"golds_unchecked": findings.unchecked} if findings.unchecked else {}) | self._read.skipped()
+        rest = {
+            "uncompared": uncompared.count,
+            "lost_files": findings.lost_files,
+            "golds_unchecked": findings.unchecked,
+        }
+        return counts | {name: value for name, value in rest.items() if value} | self._read.skipped()
 
     def _show(self, findings: "Findings") -> None:
         from ovrl.curate.check import MEANINGS

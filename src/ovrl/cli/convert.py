@@ -51,13 +51,14 @@ def convert(
 ) -> None:
     """Turn any layout, or a public data set, into another layout.
 
-    Layouts are recognised by their columns; raw rows of a public data set need --from. Images are embedded, so that
-    the result stands alone.
+    Layouts are recognised by their columns; raw rows of a public data set need --from. Parquet and folders hold the
+    images themselves and stand alone; JSON lines hold embedded images as data URIs, and of image files the absolute
+    path. A sample whose image file is missing is a reject in both.
     """
     from ovrl.cli.inputs import Samples
     from ovrl.curate.convert import check_target
     from ovrl.layouts import LAYOUTS
-    from ovrl.rejects import Rejects, check_allowance
+    from ovrl.rejects import Rejects, check_counts
     from ovrl.selection import Selection
 
     selection = Selection.parse(limit, shard)
@@ -68,7 +69,7 @@ def convert(
     if dry_run:
         bad = Rejects(None)
         count = sum(1 for _ in read(bad, selection))
-        render.summary(session, "data convert (dry run)", {"samples": count, "rejected": bad.count, **read.skipped()})
+        render.summary(session, "data convert (dry run)", {"samples": count, **bad.counts(), **read.skipped()})
         return
     given = {"from": origin, "to": to, "answer_type": answer_type, "images": str(images) if images else None}
     identity = read.identity(
@@ -79,8 +80,7 @@ def convert(
         work = _Work(layout, rows_per_part, rejected, overwrite, advance)
         counts = work.run(output, identity, lambda bad: _typed(read(bad, selection), answer_type), read.skipped)
     render.summary(session, "data convert", counts | {"output": output}, records_on_stdout=output == "-")
-    total = counts["samples"] + counts["rejected"]
-    check_allowance(counts["rejected"], total, fail_on, str(rejected or "the warnings above"))
+    check_counts(counts, fail_on, str(rejected or "the warnings above"))
 
 
 class _Work:
@@ -111,7 +111,7 @@ class _Work:
 
         if output == "-":
             bad = Rejects(self._rejected)
-            return {"samples": write_lines(sys.stdout, samples(bad)), "rejected": bad.count, **skipped()}
+            return {"samples": write_lines(sys.stdout, samples(bad), bad), **bad.counts(), **skipped()}
         path = Path(output)
         if path.suffix in (".jsonl", ".parquet"):
             file = OutputFile(path, identity, overwrite=self._overwrite)
@@ -119,8 +119,8 @@ class _Work:
                 return file.counts | options.already(True)
             bad, lines = Rejects(self._rejected), path.suffix == ".jsonl"
             count = write_file(file.partial, self._told(samples(bad)), self._layout, bad, lines=lines)
-            file.finish({"samples": count, "rejected": bad.count, **skipped()})
-            return {"samples": count, "rejected": bad.count, **skipped()}
+            file.finish({"samples": count, **bad.counts(), **skipped()})
+            return {"samples": count, **bad.counts(), **skipped()}
         with Directory(path, identity, overwrite=self._overwrite) as directory:
             if directory.finished:
                 return directory.counts | options.already(True)
@@ -128,7 +128,7 @@ class _Work:
             count, names = write_parts(
                 path, samples(bad), self._layout, bad, rows_per_part=self._rows_per_part, on_done=self._advance
             )
-            directory.finish({"samples": count, "rejected": bad.count, **skipped()}, names)
+            directory.finish({"samples": count, **bad.counts(), **skipped()}, names)
             return directory.counts
 
     def _told(self, samples: "Iterable[Sample]") -> "Iterator[Sample]":

@@ -76,7 +76,7 @@ def curate(
 ) -> None:
     """Keep the prompts that the model can solve but rarely does. Every input sample gets a row with a reason."""
     from ovrl.curate.settings import CurateSettings
-    from ovrl.rejects import check_allowance
+    from ovrl.rejects import check_counts
 
     settings = session.resolve(
         "curate",
@@ -105,8 +105,9 @@ def curate(
         log.warning("%d of %d samples have no scores; was an earlier command cut short?", missing, counts["samples"])
     for line in (output / "report.md").read_text().splitlines() if session.verbosity != "quiet" else ():
         render.note(session, line)
-    render.summary(session, "curate", {name: counts[name] for name in ("samples", "kept", "rejected")} | job.outcome)
-    check_allowance(counts["rejected"], counts["samples"] + counts["rejected"], fail_on, str(rejected))
+    shown = ("samples", "kept", "rejected", "lost_files")
+    render.summary(session, "curate", {name: counts[name] for name in shown if name in counts} | job.outcome)
+    check_counts(counts, fail_on, str(rejected))
 
 
 def _window(text: str | None) -> tuple[float, float] | None:
@@ -162,16 +163,28 @@ class _Job:
 
     def update(self) -> dict[str, Any]:
         """Curate from the newer scores, and from what the output knows of all other samples."""
-        from ovrl.curate.update import load, reopen
+        from ovrl.curate.update import load, refuse_lost, reopen
 
         earlier = load(self._output)
         if earlier is None:
             if self._lines is None:
                 raise UsageError(f"{self._output} holds no curation to update; give scores with -i")
             return self._run(self._identity(), None, overwrite=False)
+        digest = self._inputs[self._samples]["sha256"]
+        if digest is None or digest not in [entry["sha256"] for entry in earlier.record["inputs"].values()]:
+            refuse_lost(earlier, self._ids(), self._samples)
         identity = self._identity(earlier_scores=earlier.history(self._sha256, self._samples))
         reopen(earlier, identity)
         return self._run(identity, earlier, overwrite=False)
+
+    def _ids(self) -> set[str]:
+        """Return the ids of the samples, which are read once more for the curation itself."""
+        from ovrl.rejects import Rejects
+        from ovrl.samples import read_samples
+
+        if self._samples == "-":
+            raise UsageError("--update reads other samples twice, and stdin can be read once; give --samples FILE")
+        return {sample.id for sample in read_samples(self._samples, Rejects(None))}
 
     def _identity(self, **more: Any) -> "Identity":
         composition = {} if self._mixture is None else {"mixture": self._mixture.model_dump(mode="json")}

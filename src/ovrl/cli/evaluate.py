@@ -65,7 +65,8 @@ def evaluate(
     _show(session, results, str(output))
     for name, floor in limits:
         _check(results, name, floor)
-    check_allowance(bad.count, len(held_out) + bad.count, fail_on, str(output / "rejects.jsonl"))
+    where = str(output / "rejects.jsonl")
+    check_allowance(bad.count, len(held_out) + bad.count, fail_on, where, lost_files=bad.lost_files)
 
 
 def _run(

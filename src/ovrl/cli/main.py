@@ -119,7 +119,10 @@ def main() -> None:
 
     for stream in (sys.stdin, sys.stdout):
         if isinstance(stream, io.TextIOWrapper):  # records are UTF-8, whatever the locale says
-            stream.reconfigure(encoding="utf-8", errors="replace" if stream is sys.stdin else "strict")
+            incoming = stream is sys.stdin  # read as `store.open_text` reads a file
+            stream.reconfigure(
+                encoding="utf-8-sig" if incoming else "utf-8", errors="surrogateescape" if incoming else "strict"
+            )
     signal.signal(signal.SIGTERM, terminate)
     sys.exit(run(sys.argv[1:]))
 

@@ -54,7 +54,7 @@ def rollout(
     """Sample completions of every prompt. Resumable: the same command goes on where it stopped."""
     from ovrl.cli.inputs import count_samples, describe_inputs
     from ovrl.json_lines import JsonLines
-    from ovrl.rejects import Rejects, check_allowance
+    from ovrl.rejects import Rejects, check_counts
     from ovrl.rollout import prompt
     from ovrl.rollout.settings import RolloutSettings
     from ovrl.samples import read_samples
@@ -85,8 +85,7 @@ def rollout(
             _sample(session, read_samples(source, bad, selection), lines, bad, settings, model=model, asked=asked)
         counts = lines.counts
     render.summary(session, "rollout", {**counts, "output": output} | note, records_on_stdout=output == "-")
-    total = counts["samples"] + counts["rejected"]
-    check_allowance(counts["rejected"], total, fail_on, str(rejected or "the warnings above"))
+    check_counts(counts, fail_on, str(rejected or "the warnings above"))
 
 
 def _count(session: Session, found: dict[str, int], n: int) -> None:

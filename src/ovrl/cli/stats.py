@@ -40,13 +40,14 @@ def stats(
     bad = Rejects(None)
     with render.progress(session, "data stats", selection.count(read.rows or 0) or None) as advance:
         found = gather(read(bad, selection), advance)
-    counts = {"samples": found.samples, "rejected": bad.count, **read.skipped()}
+    counts = {"samples": found.samples, **bad.counts(), **read.skipped()}
     if session.as_json:
         render.summary(session, "data stats", found.encode() | counts)
     else:
         _show(session, found)
         render.summary(session, "data stats", counts)
-    check_allowance(bad.count, found.samples + bad.count, fail_on, "the warnings above")
+    total = found.samples + bad.count
+    check_allowance(bad.count, total, fail_on, "the warnings above", lost_files=bad.lost_files)
 
 
 def _show(session: Session, found: "Stats") -> None:

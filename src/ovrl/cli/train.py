@@ -40,7 +40,7 @@ def train(
 ) -> None:
     """Train by GRPO. Resumable: stopped at any moment, the same command goes on from the last checkpoint."""
     from ovrl.cli.inputs import describe_inputs
-    from ovrl.rejects import Rejects, check_allowance
+    from ovrl.rejects import Rejects, check_counts
     from ovrl.samples import read_samples
     from ovrl.store import Directory
     from ovrl.train.settings import TrainSettings, load_preset
@@ -70,7 +70,7 @@ def train(
 
             with render.steps(session, f"train stage {stage}", settings.steps) as on_step:
                 figures = launch(samples, model, output, settings, rejects=bad, seed=session.seed, on_step=on_step)
-            run.finish(figures | {"rejected": bad.count}, _OUTPUTS)
+            run.finish(figures | bad.counts(), _OUTPUTS)
         counts = run.counts
     render.summary(session, f"train stage {stage}", {**counts, "output": str(output)} | already)
-    check_allowance(counts["rejected"], counts["samples"] + counts["rejected"], fail_on, str(rejected))
+    check_counts(counts, fail_on, str(rejected))

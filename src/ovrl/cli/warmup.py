@@ -41,7 +41,7 @@ def warmup(
     """Train on the answers themselves: cross-entropy on the reply, none on the prompt."""
     from ovrl.cli.inputs import count_samples, describe_inputs
     from ovrl.cli.model_cache import ModelCache
-    from ovrl.rejects import Rejects, check_allowance
+    from ovrl.rejects import Rejects, check_counts
     from ovrl.samples import read_samples
     from ovrl.store import Directory
     from ovrl.train.warmup_settings import WarmupSettings
@@ -68,11 +68,10 @@ def warmup(
 
                 with render.steps(session, "warmup", settings.steps) as on_step:
                     launch(samples, model, output, settings, rejects=bad, seed=session.seed, on_step=on_step)
-                counts = {"steps": settings.steps, "samples": len(samples), "rejected": bad.count}
+                counts = {"steps": settings.steps, "samples": len(samples), **bad.counts()}
                 if kept is not None:
                     kept.keep(output)
             directory.finish(counts, ["model.safetensors", "metrics.jsonl"])
         counts = directory.counts
     render.summary(session, "warmup", {**counts, "output": str(output)} | already)
-    failed = counts.get("rejected", 0)
-    check_allowance(failed, counts.get("samples", 0) + failed, fail_on, str(rejected))
+    check_counts(counts, fail_on, str(rejected))

@@ -1,7 +1,6 @@
 """Look at every sample as training would, and report what is wrong with it."""
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -10,12 +9,10 @@ from typing import Any, Literal
 from PIL import Image
 
 from ovrl import images
-from ovrl.curate.fingerprint import Index, Match, fingerprint
-from ovrl.errors import RecordError
+from ovrl.curate.fingerprint import Fingerprint, Index, Match, fingerprint
+from ovrl.errors import RecordError, UsageError
 from ovrl.records import ANSWER_TYPES, IMAGE_MARK, Question, Sample
 from ovrl.rejects import Rejects
-
-log = logging.getLogger(__name__)
 
 MAX_ASPECT = 200
 """Longer or higher pictures are refused by the image processors of current models."""
@@ -24,6 +21,7 @@ Kind = Literal[
     "record",
     "image",
     "marks",
+    "problem",
     "answer-type",
     "gold",
     "duplicate",
@@ -31,12 +29,15 @@ Kind = Literal[
     "leak",
     "near-leak",
     "shared-image",
+    "text-leak",
+    "uncompared",
 ]
 
 MEANINGS: dict[Kind, str] = {
     "record": "cannot be read as a sample",
     "image": "an image is missing, damaged or of an absurd size",
     "marks": "the number of <image> marks is not that of the images",
+    "problem": "the problem has no text",
     "answer-type": "no rule is called so; scored as any",
     "gold": "a gold answer is not right by its own rule",
     "duplicate": "same problem and images as an earlier sample",
@@ -44,6 +45,8 @@ MEANINGS: dict[Kind, str] = {
     "leak": "same problem and images as an evaluation sample",
     "near-leak": "same problem and answer, nearly the images of an evaluation sample",
     "shared-image": "another question about an image of the evaluation set",
+    "text-leak": "same problem and answer as an evaluation sample whose images cannot be opened",
+    "uncompared": "an evaluation sample that cannot be read, or whose images cannot be opened",
 }
 
 Scorer = Callable[[Question, str], tuple[float | None, str]]
@@ -76,6 +79,8 @@ class Findings:
     """An id, or a place, for each kind."""
     bad: int = 0
     """Records with at least one finding."""
+    lost_files: int = 0
+    """Files that are lost from some place on, with an unknown number of records."""
     unchecked: int = 0
     """Golds that no rule can judge yet."""
     _last: tuple[str | None, str | None] | None = None
@@ -93,28 +98,45 @@ class Findings:
 class RecordFindings(Rejects):
     """Makes a finding of each record that cannot be read."""
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, kind: Kind = "record") -> None:
         super().__init__(None)
         self._findings = findings
+        self._kind: Kind = kind
 
     def add(self, error: RecordError, *, line: int | None = None, record_id: str | None = None) -> None:
         """Count the record and report it."""
         del line
-        self.reasons[error.field or "line"] += 1
+        cost = error.records or 1
+        self.reasons[error.field or "line"] += cost
         reason = f"{error.field}: {error.reason}" if error.field else error.reason
-        self._findings.add(Finding(record_id, "record", reason, error.where or None))
+        where = error.where or self.places.get(record_id or "", ("", None))[0]
+        self._findings.add(Finding(record_id, self._kind, reason, where or None))
+        self._findings.bad += cost - 1
+        self._findings.lost_files += error.records is None
 
 
-def gather(samples: Iterable[Sample]) -> Index:
-    """Return the fingerprints of an evaluation set; images that cannot be opened are left out, with a warning."""
-    index = Index()
+def gather(samples: Iterable[Sample], bad: Rejects) -> Index:
+    """Return the fingerprints of an evaluation set.
+
+    Args:
+        samples: read once.
+        bad: takes the samples whose images cannot be opened; those are compared by what they say.
+
+    Raises:
+        UsageError: there is no sample at all, so that nothing would be compared.
+    """
+    index, count = Index(), 0
     for sample in samples:
+        count += 1
         try:
             pictures = [images.load(image) for image in sample.images]
         except RecordError as error:
-            log.warning("evaluation sample %s is not compared: %s", sample.id, error)
-            continue
-        index.add(sample.id, fingerprint(sample.question, pictures))
+            index.add_text(sample.id, fingerprint(sample.question, []))
+            bad.add(error, record_id=sample.id)
+        else:
+            index.add(sample.id, fingerprint(sample.question, pictures))
+    if not count:
+        raise UsageError("--against has no sample that can be read, so that nothing can be compared")
     return index
 
 
@@ -153,6 +175,8 @@ def _check_text(sample: Sample, findings: Findings, where: str | None, scorer: S
     if marks != count:
         reason = f"the problem has {marks} {IMAGE_MARK} marks, and there are {count} images"
         findings.add(Finding(sample.id, "marks", reason, where))
+    if not question.problem.replace(IMAGE_MARK, "").strip():
+        findings.add(Finding(sample.id, "problem", "the problem says nothing", where))
     if question.answer_type not in ANSWER_TYPES:
         known = ", ".join(ANSWER_TYPES)
         reason = f"unknown answer type {question.answer_type!r}; known: {known}"
@@ -178,8 +202,9 @@ def _check_pictures(
         except RecordError as error:
             findings.add(Finding(sample.id, "image", f"image {number}: {error.reason}", where))
             return
-        if max(picture.size) > MAX_ASPECT * min(picture.size):
-            reason = f"image {number}: {picture.width} x {picture.height} is longer than {MAX_ASPECT} to 1"
+        width, height = images.read_header(image).size
+        if max(width, height) > MAX_ASPECT * min(width, height):
+            reason = f"image {number}: {width} x {height} is longer than {MAX_ASPECT} to 1"
             findings.add(Finding(sample.id, "image", reason, where))
         pictures.append(picture)
     mark = fingerprint(sample.question, pictures)
@@ -187,11 +212,20 @@ def _check_pictures(
         kind: Kind = "duplicate" if match.kind == "exact" else "near-duplicate"
         findings.add(Finding(sample.id, kind, f"repeats {match.id}{_how(match)}", where, match.id))
     index.add(sample.id, mark)
-    if held_out is not None and (match := held_out.find(mark) or held_out.find_picture(mark)):
-        kinds: dict[str, Kind] = {"exact": "leak", "near": "near-leak", "image": "shared-image"}
+    if held_out is not None and (match := _leak(held_out, mark)):
+        kinds: dict[str, Kind] = {
+            "exact": "leak",
+            "near": "near-leak",
+            "image": "shared-image",
+            "text": "text-leak",
+        }
         what = "shows an image of" if match.kind == "image" else "repeats"
         reason = f"{what} {match.id} of the evaluation set{_how(match)}"
         findings.add(Finding(sample.id, kinds[match.kind], reason, where, match.id))
+
+
+def _leak(held_out: Index, mark: Fingerprint) -> Match | None:
+    return held_out.find(mark) or held_out.find_picture(mark) or held_out.find_text(mark)
 
 
 def _how(match: Match) -> str:
@@ -199,6 +233,8 @@ def _how(match: Match) -> str:
         return f": same problem and answer, images within {match.bits} of 128 bits"
     if match.kind == "exact":
         return "" if match.same_answer else ", and gives another answer"
+    if match.kind == "text":
+        return ": same problem and answer; its images cannot be compared"
     return ""
 
 

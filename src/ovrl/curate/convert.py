@@ -39,10 +39,20 @@ def check_target(target: str, layout: Layout) -> None:
         raise UsageError(f"{target}: {layout.name} is written to a folder, since its images are files")
 
 
-def write_lines(stream: TextIO, samples: Iterable[Sample]) -> int:
-    """Write canonical JSON lines and return how many; embedded images become data URIs."""
+def write_lines(stream: TextIO, samples: Iterable[Sample], rejects: Rejects) -> int:
+    """Write canonical JSON lines and return how many.
+
+    Embedded images become data URIs, and image files absolute paths; `rejects` takes the samples whose files are
+    missing. Files are not copied, and only looked for.
+    """
     count = 0
     for sample in samples:
+        missing = next(
+            (ref.path for ref in sample.images if ref.data is None and not Path(ref.path or "").is_file()), None
+        )
+        if missing is not None:
+            rejects.add(RecordError("images", f"cannot read {missing}: no such file"), record_id=sample.id)
+            continue
         stream.write(store.dumps(codec.encode_sample(sample)) + "\n")
         count += 1
     return count
@@ -60,7 +70,7 @@ def write_file(path: Path, samples: Iterable[Sample], layout: Layout, rejects: R
     """
     if lines:
         with path.open("w", encoding="utf-8") as stream:
-            return write_lines(stream, samples)
+            return write_lines(stream, samples, rejects)
     return _write_parquet(path, _embedded(samples, rejects), layout, like=None)
 
 

@@ -9,8 +9,8 @@ from ovrl.curate.rules import NOTHING, Counts
 from ovrl.curate.scores import TRUNCATED, UNANSWERED, Columns, Lines, in_order
 
 RECENT = 16
-"""Completions of a sample that are taken from a training run: its newest groups, until there are so many.
-Older ones tell of a policy that is gone."""
+"""Completions of a sample that are taken from a training run: its newest groups, whole, until there are at
+least so many. Older ones tell of a policy that is gone."""
 
 _ROUNDING = 1e-9
 

@@ -50,8 +50,8 @@ class Match:
     """An earlier sample that this one repeats."""
 
     id: str
-    kind: Literal["exact", "near", "image"]
-    """`image`: one picture is the same, and the problem is another."""
+    kind: Literal["exact", "near", "image", "text"]
+    """`image`: one picture is the same, and the problem is another; `text`: the pictures cannot be compared."""
     bits: int = 0
     """In how many bits the most different image differs."""
     same_answer: bool = True
@@ -72,6 +72,8 @@ class Index:
     """The first sample of each problem and answer. Most are the only one, and need no bands."""
     _bands: dict[tuple[bytes, bytes, int, int], list[_Entry]] = field(default_factory=lambda: defaultdict(list))
     """The others, nine times each."""
+    _texts: dict[tuple[bytes, bytes], str] = field(default_factory=dict[tuple[bytes, bytes], str])
+    """Problem and answer of the samples whose images cannot be opened."""
 
     def add(self, sample_id: str, mark: Fingerprint) -> None:
         """Take a sample in."""
@@ -82,6 +84,15 @@ class Index:
         if self._first.setdefault((mark.problem, mark.answers), entry) is not entry:
             for key in _keys(mark):
                 self._bands[key].append(entry)
+
+    def add_text(self, sample_id: str, mark: Fingerprint) -> None:
+        """Take a sample in whose images cannot be opened."""
+        self._texts.setdefault((mark.problem, mark.answers), sample_id)
+
+    def find_text(self, mark: Fingerprint) -> Match | None:
+        """Return a sample that says the same, and whose images cannot be opened."""
+        found = self._texts.get((mark.problem, mark.answers))
+        return None if found is None else Match(found, "text")
 
     def find(self, mark: Fingerprint) -> Match | None:
         """Return the sample that this one repeats, exactly if there is one, else the nearest."""

@@ -36,15 +36,20 @@ def chance(question: Question) -> float:
     return min(1.0, len(golds) / options)
 
 
+def is_count(question: Question) -> bool:
+    """Return whether the question asks for a count, whatever its answer is."""
+    return question.problem_type == "counting" and question.answer_type == "number"
+
+
 def small_count(question: Question) -> int | None:
     """Return the gold answer of a counting question when it is small enough to be guessed, else None."""
-    if question.problem_type != "counting" or question.answer_type != "number" or len(question.answer) != 1:
+    if not is_count(question) or len(question.answer) != 1:
         return None
     match = _NATURAL.fullmatch(question.answer[0])
     return int(match[1]) if match and int(match[1]) <= LARGEST_COUNT else None
 
 
-def count_chance(value: int, found: Mapping[int, int]) -> float:
+def count_chance(value: int, found: Mapping[int | None, int]) -> float:
     """Return how often a guess drawn from a source's other answers hits this one.
 
     The share of `value` among the other counting samples of the source. A guesser who knows the data set,
@@ -52,21 +57,22 @@ def count_chance(value: int, found: Mapping[int, int]) -> float:
 
     Args:
         value: the gold answer.
-        found: gold answer -> samples of the source that have it, this sample among them.
+        found: small gold answer -> counting samples of the source that have it, this sample among them; under
+            None those with any other answer.
     """
     others = sum(found.values()) - 1
     return max(0, found.get(value, 0) - 1) / others if others + 1 >= FEWEST_COUNTS else 0.0
 
 
 class CountAnswers:
-    """The small counting answers of each source, collected while samples are read."""
+    """The counting answers of each source, collected while samples are read."""
 
     def __init__(self) -> None:
         """Start with none."""
-        self._found: dict[str | None, Counter[int]] = defaultdict(Counter)
+        self._found: dict[str | None, Counter[int | None]] = defaultdict(Counter)
 
-    def add(self, source: str | None, value: int) -> None:
-        """Note one sample's gold answer."""
+    def add(self, source: str | None, value: int | None) -> None:
+        """Note one counting sample's gold answer; None for one that is no small count."""
         self._found[source][value] += 1
 
     def chance(self, source: str | None, value: int) -> float:

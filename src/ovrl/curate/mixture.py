@@ -107,6 +107,7 @@ def load(name: str) -> Mixture:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"--mixture {name}: {where + ': ' if where else ''}{first['msg']}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"--mixture {name}: {where + ': ' if where else ''}{said}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"--mixture {name} is not YAML: {' '.join(str(error).split())}") from error

@@ -7,6 +7,7 @@ samples -> judged one by one -> candidates, on disk with their images
 import contextlib
 import gc
 import logging
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -110,8 +111,8 @@ def _curate(
     store.write_atomic(output.path / "report.html", page)
     # Last, since `--update` reads it: a run that is stopped before has changed no evidence.
     store.write_atomic(output.path / ROWS, b"".join(row.line() for row in rows.values()))
-    _warn(result)
-    output.finish(_counts(result) | {"rejected": rejects.count}, OUTPUTS)
+    _warn(result, rows.values())
+    output.finish(_counts(result) | rejects.counts(), OUTPUTS)
     return result
 
 
@@ -134,8 +135,9 @@ class _Pool:
             row = self._row(sample)
             self._rows[sample.id] = row
             value = guessing.small_count(sample.question)
-            if value is not None:
+            if guessing.is_count(sample.question):
                 self._answers.add(row.source, value)
+            if value is not None:
                 self._counting.append((row, value))
             verdict = row.judged.verdict
             read = sample
@@ -218,14 +220,15 @@ def _write_stages(folder: Path, candidates: Path, rows: Mapping[str, Row]) -> No
     shards.write_stage(folder / "stage2", candidates, [second, replayed])
 
 
-def _warn(result: CurationSummary) -> None:
+def _warn(result: CurationSummary, rows: Iterable[Row]) -> None:
     for stage, tally in result.stages.items():
         if tally.kept == 0:
+            reasons = Counter(row.reason for row in rows if str(row.stage) == stage)
             log.warning(
                 "stage %s is empty: none of its %d samples was kept (%s)",
                 stage,
                 tally.samples,
-                ", ".join(f"{reason} {count}" for reason, count in result.reasons.items()) or "no samples",
+                ", ".join(f"{reason} {count}" for reason, count in reasons.most_common()) or "no samples",
             )
     found = result.scores
     if found.unknown:

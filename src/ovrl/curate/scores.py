@@ -28,6 +28,7 @@ pc: Any = pyarrow.compute  # its functions are made when it is loaded, unseen by
 
 _BLOCK = 8 << 20  # bytes; enough for several cores, and few enough for the caches
 _PART = 1 << 20
+_REJECTS = "rejects.jsonl"  # end of the names of files that lie beside scores and hold none
 
 _SCHEMA = pa.schema(
     [
@@ -90,18 +91,23 @@ class Lines:
 def score_files(source: str) -> list[Path]:
     """Return the files of scores in `source`: itself, or what `score` or `train` wrote into that directory.
 
+    A glob stands for all that it matches.
+
     Raises:
         UsageError: nothing is there.
     """
     path = Path(source)
     if not path.exists():
-        raise UsageError(f"{source} does not exist")
+        found = [match for match in store.matches(source) if not match.name.endswith(_REJECTS)]
+        if not found:
+            raise UsageError(f"{source} does not exist")
+        return [file for match in found for file in score_files(str(match))]
     if not path.is_dir():
         return [path]
     if (path / "scores.jsonl").is_file():
         return [path / "scores.jsonl"]
     folder = path / "trajectories" if (path / "trajectories").is_dir() else path
-    files = sorted(p for p in folder.glob("*.jsonl") if not p.name.endswith("rejects.jsonl"))
+    files = sorted(p for p in folder.glob("*.jsonl") if not p.name.endswith(_REJECTS))
     if not files:
         raise UsageError(f"{source} holds neither scores.jsonl nor the trajectories of a training run")
     return files
@@ -160,7 +166,9 @@ class _Reader:
     def _line_by_line(self, block: bytes, name: str, first: int) -> Any:
         """Return the table of the good lines; note the bad ones."""
         good: list[dict[str, Any]] = []
-        for number, record in store.read_jsonl(io.StringIO(block.decode(errors="replace")), name):
+        text = block.decode("utf-8-sig" if first == 1 else "utf-8", "surrogateescape")
+        text = text.encode(errors="backslashreplace").decode()  # bytes that are no UTF-8, as JSON escapes surrogates
+        for number, record in store.read_jsonl(io.StringIO(text), name):
             line = first + number - 1
             given = record.get("sample_id") if isinstance(record, dict) else None
             try:
@@ -283,11 +291,12 @@ def _checked(record: Any) -> dict[str, Any]:
     for name, values in (("status", _STATUSES), ("finish_reason", _FINISHES)):
         if found[name] is not None and found[name] not in values:
             raise RecordError(name, f"unknown value {found[name]!r}; known: {', '.join(sorted(values))}")
-    if "\ud800" <= max(found["sample_id"], default="") <= "\udfff":
-        raise RecordError("sample_id", "holds half of a surrogate pair")
     parts, shuffled = found["components"] or {}, found["shuffled"] or {}
     found["components"] = {"accuracy": _typed(parts.get("accuracy"), float, "components")}
     found["shuffled"] = {"gold": _typed(shuffled.get("gold"), str, "shuffled")}
+    for name, text in (("sample_id", found["sample_id"]), ("shuffled", found["shuffled"]["gold"] or "")):
+        if any("\ud800" <= sign <= "\udfff" for sign in text):
+            raise RecordError(name, "holds half of a surrogate pair, or bytes that are not UTF-8")
     return found
 
 

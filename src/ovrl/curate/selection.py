@@ -5,13 +5,16 @@ any number of workers, and within a group a smaller draw is part of a larger one
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from ovrl.curate.mixture import Mixture, StageTarget
 from ovrl.errors import UsageError
 from ovrl.records import derive_seed
+
+K = TypeVar("K", str, tuple[int, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,9 @@ class Target:
     available: int
     replay: bool = False
     """Whether these are stage-1 rows that stage 2 repeats."""
+
+
+_Groups = Mapping[int, Mapping[str, Sequence[Candidate]]]  # stage -> group -> candidates
 
 
 @dataclass(slots=True)
@@ -73,7 +79,7 @@ def _key(candidate: Candidate, seed: int, what: str) -> float:
     return -math.log(uniform) / candidate.weight
 
 
-def apportion(total: int, parts: Mapping[str, float]) -> dict[str, int]:
+def apportion(total: int, parts: Mapping[K, float]) -> dict[K, int]:
     """Return whole numbers in proportion to `parts` that add up to `total`: the largest remainders round up."""
     whole = math.fsum(parts.values())
     exact = {name: total * share / whole for name, share in parts.items()} if whole else dict.fromkeys(parts, 0.0)
@@ -96,21 +102,19 @@ def select(
 
     Args:
         candidates: all that pass the rule, grouped as the mixture says.
-        size: samples at most; with a mixture, what its sizes are scaled to.
+        size: different samples at most; with a mixture, what its sizes are scaled to.
         mixture: target composition of the stages; None keeps that of the candidates.
         replay: share of the stage-1 samples that is repeated, where the mixture does not say.
         seed: of every draw.
 
     Raises:
-        UsageError: a size is given, and the mixture has none to scale.
+        UsageError: a size is given, and the mixture does not say what to scale to it.
     """
     chosen = Selection()
     if mixture is None:
         _proportionally(chosen, candidates, size, seed)
     else:
-        scale = _scale(mixture, size)
-        for stage in (1, 2):
-            _stage(chosen, candidates, mixture, stage, scale, seed)
+        _mixed(chosen, candidates, mixture, size, seed)
     target = mixture.stage2 if mixture else None
     if target is None or target.replay is None:
         first = [c for c in candidates if c.stage == 1 and c.sample_id in chosen.taken]
@@ -138,32 +142,62 @@ def _grouped(candidates: Iterable[Candidate]) -> dict[str, list[Candidate]]:
     return dict(sorted(groups.items()))
 
 
-def _scale(mixture: Mixture, size: int | None) -> float:
-    """Return the factor that makes the mixture hold `size` different samples."""
+def _own_rows(target: StageTarget, groups: Mapping[str, Sequence[Candidate]]) -> dict[str, float]:
+    """Return the rows of each group, repeated ones aside. Sizes are kept to; where there are none, shares are."""
+    if target.quotas is not None:
+        return {name: float(count) for name, count in target.quotas.items()}
+    assert target.shares is not None
+    # groups without a sample are left to the others, which keep their proportions
+    most = [len(groups[name]) / share for name, share in target.shares.items() if share and groups.get(name)]
+    rows = target.size or min(most, default=0.0)
+    return {name: rows * share for name, share in target.shares.items()}
+
+
+def _wanted(mixture: Mixture, groups: _Groups, size: int | None) -> dict[int, dict[str, int]]:
+    """Return stage -> group -> samples, for the stages that have a target; `size` of them, where it is given.
+
+    Raises:
+        UsageError: a size is given, and a stage says nothing that could be scaled to it.
+    """
+    targets = {stage: target for stage in (1, 2) if (target := mixture.stage(stage)) is not None}
+    rows = {stage: _own_rows(target, groups[stage]) for stage, target in targets.items()}
     if size is None:
-        return 1.0
-    own = 0.0
-    for target in (mixture.stage1, mixture.stage2):
-        if target is not None and target.quotas is not None:
-            own += sum(target.quotas.values())
-        elif target is not None and target.size is not None:
-            own += target.size * (1.0 - target.replay_share)
-        elif target is not None:
+        return {stage: apportion(math.floor(math.fsum(own.values()) + 0.5), own) for stage, own in rows.items()}
+    for stage, members in groups.items():
+        target = mixture.stage(stage)
+        if target is None and members:
+            raise UsageError(
+                f"--size needs a mixture that says what to take of each stage; stage{stage} has no target and would "
+                "keep all that passes"
+            )
+        if target is not None and target.quotas is None and target.size is None:
             raise UsageError("--size needs a mixture with sizes; write `size` below each of its stages")
-    return size / own if own else 0.0
+    counts = apportion(size, {(stage, name): count for stage, own in rows.items() for name, count in own.items()})
+    return {stage: {name: counts[stage, name] for name in own} for stage, own in rows.items()}
+
+
+def _mixed(chosen: Selection, candidates: Sequence[Candidate], mixture: Mixture, size: int | None, seed: int) -> None:
+    """Take the samples of both stages, and those of stage 1 that stage 2 repeats."""
+    groups = {stage: _grouped(c for c in candidates if c.stage == stage) for stage in (1, 2)}
+    wanted = _wanted(mixture, groups, size)
+    for stage, members in groups.items():
+        if stage in wanted:
+            _stage(chosen, stage, members, wanted[stage], seed)
+        else:
+            chosen.taken.update(c.sample_id for group in members.values() for c in group)
+    if mixture.stage2 is None or mixture.stage2.replay is None:
+        return
+    taken = sum(target.taken for target in chosen.targets if target.stage == 2)
+    repeatable = _grouped(_unweighted(c) for c in candidates if c.stage == 1 and c.sample_id in chosen.taken)
+    for name, count in _replay_rows(mixture.stage2, repeatable, taken).items():
+        members = repeatable.get(name, [])
+        chosen.replayed += take(members, count, seed, "replay")
+        chosen.targets.append(Target(2, name, count, min(count, len(members)), len(members), replay=True))
 
 
 def _stage(
-    chosen: Selection, candidates: Sequence[Candidate], mixture: Mixture, stage: int, scale: float, seed: int
+    chosen: Selection, stage: int, groups: Mapping[str, Sequence[Candidate]], wanted: Mapping[str, int], seed: int
 ) -> None:
-    """Take the samples of one stage, and for stage 2 those of stage 1 that it repeats."""
-    target = mixture.stage(stage)
-    groups = _grouped(c for c in candidates if c.stage == stage)
-    if target is None:
-        chosen.taken.update(c.sample_id for members in groups.values() for c in members)
-        return
-    repeatable = _grouped(_unweighted(c) for c in candidates if c.stage == 1 and c.sample_id in chosen.taken)
-    wanted, replay = _wanted(target, groups, repeatable, scale)
     for name, members in groups.items():
         if name not in wanted:
             chosen.outside.update(c.sample_id for c in members)
@@ -171,40 +205,18 @@ def _stage(
         members = groups.get(name, [])
         chosen.taken.update(take(members, count, seed))
         chosen.targets.append(Target(stage, name, count, min(count, len(members)), len(members)))
-    if target.replay is not None:
-        for name, count in replay.items():
-            members = repeatable.get(name, [])
-            chosen.replayed += take(members, count, seed, "replay")
-            chosen.targets.append(Target(stage, name, count, min(count, len(members)), len(members), replay=True))
 
 
-def _wanted(
-    target: StageTarget,
-    groups: Mapping[str, Sequence[Candidate]],
-    repeatable: Mapping[str, Sequence[Candidate]],
-    scale: float,
-) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the rows of each group, own and repeated. Sizes are kept to; where there are none, shares are."""
-    if target.quotas is not None:
-        own = {name: round(count * scale) for name, count in target.quotas.items()}
-        rows = sum(own.values()) / (1.0 - target.replay_share)
-        return own, _replay_rows(target, repeatable, rows)
-    assert target.shares is not None
-    if target.size is not None:
-        shares, rows = target.shares, target.size * scale
-    else:
-        shares = {name: share for name, share in target.shares.items() if share and groups.get(name)}
-        whole = sum(shares.values()) / (1.0 - target.replay_share)  # groups without a sample are made up for
-        shares = {name: share / whole for name, share in shares.items()}
-        rows = min((len(groups[name]) / share for name, share in shares.items()), default=0.0)
-    own = apportion(math.floor(rows * math.fsum(shares.values()) + 0.5), shares)
-    return own, _replay_rows(target, repeatable, rows)
+def _replay_rows(target: StageTarget, repeatable: Mapping[str, Sequence[Candidate]], taken: int) -> dict[str, int]:
+    """Return the repeated rows of each group; a bare share is spread as stage 1 is.
 
-
-def _replay_rows(target: StageTarget, repeatable: Mapping[str, Sequence[Candidate]], rows: float) -> dict[str, int]:
-    """Return the repeated rows of each group; a bare share is spread as stage 1 is."""
-    total = round(rows * target.replay_share)
+    Args:
+        target: of stage 2.
+        repeatable: what stage 1 holds.
+        taken: rows of stage 2 that are its own, which may be fewer than were wanted.
+    """
+    total = round(taken * target.replay_share / (1.0 - target.replay_share))
     if isinstance(target.replay, dict):
         return apportion(total, target.replay)
-    counts = Counter({name: float(len(members)) for name, members in repeatable.items()})
-    return apportion(min(total, round(counts.total())), counts)
+    counts = {name: float(len(members)) for name, members in repeatable.items()}
+    return apportion(min(total, round(math.fsum(counts.values()))), counts)

@@ -103,7 +103,7 @@ class CurateSettings(Settings):
     @field_validator("band")
     @classmethod
     def _window(cls, band: tuple[float, float]) -> tuple[float, float]:
-        if band[0] >= band[1]:
+        if not band[0] < band[1]:  # NaN, too, is no bound
             raise ValueError("the lower bound must be below the upper bound")
         return band
 

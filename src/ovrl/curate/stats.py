@@ -1,6 +1,5 @@
 """Count what a set of samples holds: kinds, lengths, image sizes. Images are opened, not decoded."""
 
-import io
 import math
 from array import array
 from collections import Counter
@@ -8,15 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
 from ovrl import images
 from ovrl.errors import RecordError
 from ovrl.records import ImageRef, Sample
 
 KINDS = ("source", "answer_type", "problem_type", "prompt_type")
-
-_READ_ERRORS = (RecordError, UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError)
 
 MEASURES = {
     "problem": "characters",
@@ -57,14 +52,13 @@ class Stats:
     def _add_image(self, image: ImageRef) -> None:
         try:
             data = images.read_bytes(image)
-            with Image.open(io.BytesIO(data)) as opened:
-                form, (width, height) = opened.format or "other", opened.size
-        except _READ_ERRORS:
+            opened = images.read_header(ImageRef(data=data))
+        except RecordError:
             self.formats["unreadable"] += 1
             return
-        self.formats[form] += 1
-        self._measure("image_width", width)
-        self._measure("image_height", height)
+        self.formats[opened.format or "other"] += 1
+        self._measure("image_width", opened.width)
+        self._measure("image_height", opened.height)
         self._measure("image_size", len(data))
 
     def _measure(self, name: str, value: int) -> None:

@@ -54,8 +54,11 @@ class ChanceEffect:
     looks there as if it knew, or as if it did not."""
     undecidable: int
     """Guessable samples with so few completions that no number of right ones would have been kept."""
+    letter_tested: int
+    """Samples asked with shuffled options, neither all right nor all wrong, whose right letter was not always one."""
     letter_dependent: int
-    """Samples asked with shuffled options whose accuracy depends on the letter of the gold answer."""
+    """Of these, those whose accuracy depends on the letter of the gold answer with p < `SUSPICIOUS`. Each is tested
+    by itself, so chance alone flags about this share of those that are tested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +252,8 @@ def _chance_effect(rows: Sequence[Row], settings: CurateSettings) -> ChanceEffec
     for (counts, chance), number in cases.items():
         effect[without(counts, chance).verdict.keep, corrected(counts, chance).verdict.keep] += number
     choices = [row for row in rows if row.answer_type == "multiple-choice" and row.statistics.k is not None]
-    p_values = [value for row in choices if (value := row.letter_p_value) is not None]
+    varied = [row for row in choices if 0 < row.statistics.counts.correct < row.statistics.counts.n]
+    p_values = [value for row in varied if (value := row.letter_p_value) is not None]
     return ChanceEffect(
         guessable=sum(number for (_, chance), number in cases.items() if chance > 0),
         kept_without=effect[True, True] + effect[True, False],
@@ -258,6 +262,7 @@ def _chance_effect(rows: Sequence[Row], settings: CurateSettings) -> ChanceEffec
         admitted=effect[False, True],
         fixed_order=sum(not row.letters for row in choices),
         undecidable=_undecidable(cases, corrected),
+        letter_tested=len(p_values),
         letter_dependent=sum(value < SUSPICIOUS for value in p_values),
     )
 

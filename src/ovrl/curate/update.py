@@ -4,7 +4,7 @@ Old scores are not read again: the rows of `curation.jsonl` hold the counts that
 newer scores is judged by these alone. Merging twice changes nothing, so an update that is stopped is repeated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,26 @@ def load(folder: Path) -> Earlier | None:
             if row["total"]:
                 rows[row["sample_id"]] = {name: row[name] for name in _NEEDED}
     return Earlier(folder, record, rows)
+
+
+def refuse_lost(earlier: Earlier, ids: Set[str], samples: str) -> None:
+    """Refuse samples that leave out some with evidence: their rows, and all that is known of them, would go.
+
+    Args:
+        earlier: what is known.
+        ids: of the samples that are given now.
+        samples: where these come from.
+
+    Raises:
+        UsageError: naming how many are missing.
+    """
+    lost = [sample_id for sample_id in earlier.rows if sample_id not in ids]
+    if lost:
+        raise UsageError(
+            f"{len(lost)} of the {len(earlier.rows)} samples with scores in {earlier.folder} are not in {samples} "
+            f"(such as {lost[0]!r}), and --update would lose their scores; give the --samples that were curated there, "
+            "or another -o for these"
+        )
 
 
 def reopen(earlier: Earlier, identity: Identity) -> None:

@@ -56,17 +56,15 @@ def roll_out(
         rejects: takes samples whose prompt cannot be built, or not be answered by this engine.
         settings: how many, and how they are drawn.
         model: the name that goes into the records.
-        seed: the seed of completion k of sample s is `derive_seed(seed, s, k)`; the order of its options
-            comes from the same number.
+        seed: completion k of sample s, and the order of its options, come from `derive_seed(seed, s, k)`.
         on_done: told how many completions are new.
 
     Raises:
         OvrlError: the engine failed; what it made is kept.
     """
     counts = Counter[str](recovered=0)
-    done = _done(output, counts)
+    done, refused = _done(output, counts), set[str]()
     asked: dict[str, _Asked] = {}  # and not the samples, which may hold their images
-    refused: set[str] = set()
 
     def requests() -> Iterator[Request]:
         for sample in _in_mode(samples, settings):
@@ -84,8 +82,8 @@ def roll_out(
     for generation in engine.generate(requests()):
         question = asked[generation.request_id]
         if isinstance(generation, Refusal):
-            rejects.add(RecordError("problem", generation.reason), record_id=question.sample_id)
             refused.add(question.sample_id)
+            rejects.add(RecordError("problem", generation.reason), record_id=question.sample_id)
             continue
         made = _completion(question, generation, settings, model, seed)
         output.write(codec.encode_completion(made, with_tokens=settings.with_tokens) | question.encode())
@@ -93,7 +91,7 @@ def roll_out(
         on_done(1)
     _warn(counts)
     counts["samples"] -= len(refused)
-    counts["rejected"] = rejects.count
+    counts.update(rejects.counts())
     output.finish(counts)
     return dict(counts)
 

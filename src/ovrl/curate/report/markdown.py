@@ -105,8 +105,10 @@ def guessing(summary: CurationSummary) -> str:
         )
     if chance.letter_dependent:
         text += (
-            f" The accuracy of {chance.letter_dependent} samples depends on the letter of the right option "
-            f"(p < {SUSPICIOUS:g}): there the model prefers a letter."
+            f" Of {chance.letter_tested} samples that were asked with shuffled options and are right at times, "
+            f"{chance.letter_dependent} seem to depend on the letter of the right option (p < {SUSPICIOUS:g}), where "
+            f"chance alone gives about {SUSPICIOUS * chance.letter_tested:.1f}; if there are many more, the model "
+            "prefers a letter."
         )
     if chance.fixed_order:
         text += (

@@ -1,12 +1,13 @@
 """The report as one HTML page that loads nothing from anywhere."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 from jinja2 import Environment
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ovrl import __version__
 from ovrl.curate.estimators import gap_peak
@@ -55,9 +56,15 @@ def to_html(summary: CurationSummary, rows: Sequence[Row], examples: Sequence[Ex
         "seed": summary.seed,
     }
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["code"] = _code
     template = resources.files("ovrl.curate.report").joinpath("page.html").read_text(encoding="utf-8")
     text = environment.from_string(template).render(content)
     return text.encode("utf-8", errors="replace").decode()  # lone surrogates of sources
+
+
+def _code(text: str) -> Markup:
+    """Return text with what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _overview(summary: CurationSummary, rows: Sequence[Row]) -> list[Plot]:

@@ -92,19 +92,20 @@ def places(
 
     Args:
         title: said by screen readers.
-        groups: class of the disks -> (x, y) -> samples. The larger of two disks lies below.
+        groups: class of the disks -> (x, y) -> samples. A later class lies above an earlier one, and in a
+            class the smaller disk above the larger.
         x_label: under the plot.
         y_label: at the top left.
     """
     drawing = _Drawing(title, 320)
     _unit_axes(drawing, x_label, y_label)
     drawing.line(_x(0.0), _y(drawing, 0.0), _x(1.0), _y(drawing, 1.0), "diagonal")
-    disks = [(count, kind, place) for kind, found in groups.items() for place, count in found.items()]
-    most = max((count for count, _, _ in disks), default=1)
-    for count, kind, (x, y) in sorted(disks, reverse=True):
-        tip = f"{count:,} {kind}: {x_label} {x:.0%}, {y_label} {y:.0%}"
-        radius = 2.5 + 13.0 * (count / most) ** 0.5
-        drawing.disk(_x(x), _y(drawing, y), radius, kind, tip)
+    most = max((count for found in groups.values() for count in found.values()), default=1)
+    for kind, found in groups.items():
+        for (x, y), count in sorted(found.items(), key=lambda disk: (-disk[1], disk[0])):
+            tip = f"{count:,} {kind}: {x_label} {x:.0%}, {y_label} {y:.0%}"
+            radius = 2.5 + 13.0 * (count / most) ** 0.5
+            drawing.disk(_x(x), _y(drawing, y), radius, kind, tip)
     return drawing.finish()
 
 
