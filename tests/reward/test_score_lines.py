@@ -52,6 +52,7 @@ def run(
     *,
     workers: int = 1,
     timeout: float = 20.0,
+    rejects: Rejects | None = None,
     **duty: Any,
 ) -> tuple[list[dict[str, Any]], Tally]:
     source, out = tmp_path / f"{name}.in.jsonl", tmp_path / f"{name}.jsonl"
@@ -59,7 +60,7 @@ def run(
     source.write_bytes(text)
     identity = Identity(command="score", settings={}, machine={}, inputs={}, seed=0, argv=(), limited=False)
     with JsonLines(str(out), "", identity) as output, LineSource([str(source)], Selection()) as read:
-        tally = score_lines(read, output, Rejects(None), Duty(**duty, workers=workers, timeout=timeout))
+        tally = score_lines(read, output, rejects or Rejects(None), Duty(**duty, workers=workers, timeout=timeout))
     return [json.loads(line) for line in out.read_text().split("\n") if line], tally
 
 
@@ -108,6 +109,17 @@ def test_one_hang_among_several_completions_of_a_line(tmp_path: Path):
     assert [(r["id"], r["status"], r["reward"]) for r in scored] == [
         ("a#0", "ok", 1.0), ("a#1", "timeout", None), ("a#2", "ok", 2.0), ("a#3", "error", None), ("b", "ok", 3.0),
     ]  # fmt: skip
+
+
+def test_a_line_that_no_worker_can_hold_is_rejected_and_the_rest_goes_on(tmp_path: Path):
+    good = b'{"id": "a", "completion": "<answer>x</answer>", "answer": "x"}\n'
+    huge = b'{"id": "huge", "completion": "' + b"x" * 60_000_000 + b'", "answer": "x"}\n'
+    rejects = Rejects(tmp_path / "rejects.jsonl")
+    scored, _ = run(tmp_path, good + huge + good + good, rejects=rejects, memory_mb=256)
+    assert [record["reward"] for record in scored] == [1.0, 1.0, 1.0]
+    (rejected,) = (json.loads(line) for line in (tmp_path / "rejects.jsonl").read_text().splitlines())
+    assert rejected["line"] == 2
+    assert rejected["reason"].startswith("the line cannot be read: the worker died")
 
 
 def resume(tmp_path: Path, lines: list[dict[str, Any]], kept: bytes) -> list[dict[str, Any]]:

@@ -20,6 +20,9 @@ Asked = tuple[Question, str, Mapping[str, Any]]
 Place = tuple[int, int]
 """An item of a batch, and a completion of the item."""
 
+WHOLE = -1
+"""Instead of a completion: the item itself, as a line too large to be read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Duty:
@@ -153,6 +156,10 @@ class Clock:
             self._prepared.add(answer_type)
         self.begun = time.monotonic()
         PROGRESS.pack_into(self._progress, 0, item, completion, self.begun)
+
+    def begin_reading(self, item: int) -> None:
+        """Start the time of a line that has to be read first."""
+        PROGRESS.pack_into(self._progress, 0, item, WHOLE, time.monotonic())
 
     def elapsed_ms(self) -> float:
         """Return the time since `begin`."""

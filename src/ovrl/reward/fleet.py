@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from ovrl.records import Score
-from ovrl.reward.batch import Batch, Duty, Part
+from ovrl.reward.batch import WHOLE, Batch, Duty, Part
 from ovrl.reward.process import PROGRESS, Process, start
 
 _START_ALLOWANCE = 60.0
@@ -143,8 +143,10 @@ class Fleet:
         """End the worker, and give a new one what is left of its batch, where one completion has failed."""
         worker.process.end()
         item, completion, _ = PROGRESS.unpack_from(worker.process.progress)
-        place = (item, completion) if item >= worker.done else (worker.done, 0)  # it never came to judge
+        place = (item, completion) if item >= worker.done else (worker.done, WHOLE)  # it never came to judge
         assert worker.batch is not None
+        while place in worker.batch.failures:  # then it is not that one which takes workers down
+            place = (place[0] + 1, WHOLE)
         batch = worker.batch.rest(worker.done, place, failure)
         fresh = self._fresh()
         self._workers[self._workers.index(worker)] = fresh

@@ -8,11 +8,13 @@ import orjson
 
 from ovrl.errors import RecordError
 from ovrl.records import ANSWER_TYPES, Score
-from ovrl.reward.batch import Clock, Part, Place, Reject
+from ovrl.reward.batch import WHOLE, Clock, Part, Place, Reject
 from ovrl.reward.judge import Judge, Verdict
 from ovrl.reward.lines import Line, encode, load, memo_key, read
 
 _KNOWN = frozenset(ANSWER_TYPES)
+_LARGE = 1 << 20
+"""Bytes of a line from which on reading it may take a worker down."""
 _MEMO_SIZE = 16_384
 """Short answers repeat: "<answer>B</answer>" for a gold B is judged once in so many lines."""
 UNKNOWN = "unknown"
@@ -88,6 +90,11 @@ class LineScorer:
             part: takes the result.
         """
         number, raw = numbered
+        if failures and (failure := failures.get((item, WHOLE))):
+            part.rejects.append(Reject(number, None, "", f"the line cannot be read: {failure.note}"))
+            return
+        if len(raw) > _LARGE:
+            self._clock.begin_reading(item)
         try:
             record, is_plain = load(raw)
             key = memo_key(record) if is_plain and self._is_memoizing else None

@@ -174,7 +174,7 @@ class _Flight:
 
     def next_size(self) -> int:
         """Return how many lines make the next batch."""
-        wanted = self.count * _BATCH_SECONDS / (time.monotonic() - self.begun)
+        wanted = self.count * _BATCH_SECONDS / max(1e-6, time.monotonic() - self.begun)
         return max(1, min(int(wanted), self.count * _GROWTH))
 
 

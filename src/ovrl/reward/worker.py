@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ovrl.records import Score
-from ovrl.reward.batch import Asked, Batch, Clock, Duty, Part, Place, Timed
+from ovrl.reward.batch import WHOLE, Asked, Batch, Clock, Duty, Part, Place, Timed
 from ovrl.reward.channel import Channel
 from ovrl.reward.confine import confine_worker
 from ovrl.reward.judge import Judge, Plugin, Verdict
@@ -59,8 +59,8 @@ class _Worker:
 
     def _ask(self, item: int, asked: Asked, failures: Mapping[Place, Score], part: Part) -> None:
         question, completion, record = asked
+        failure = failures.get((item, 0)) or failures.get((item, WHOLE))
         self._clock.begin(item, 0, question.answer_type)
-        failure = failures.get((item, 0))
         verdict = self._judge(question, completion, record) if failure is None else Verdict(failure, "none")
         part.verdicts.append(Timed(verdict, self._clock.elapsed_ms()))
 
