@@ -28,6 +28,7 @@ BROAD = {
     "reward/algebra.py",  # the LaTeX parser raises a plain Exception on what is no LaTeX
     "samples.py",  # --from runs code of the user's on each row
     "plugins.py",  # importing a plug-in runs its author's code
+    "reward/pool.py",  # who waits for a verdict must be told that none comes
     "reward/judge.py",  # the one boundary: whatever a rule does, the batch goes on
 }
 """Files that may catch `Exception`. `BaseException` is caught only to be raised again."""

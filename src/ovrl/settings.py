@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -101,7 +101,7 @@ class Layers:
         """
         for key, given in self.values.items():
             head, _, rest = key.partition(".")
-            if head in sections and rest in keys(sections[head]):
+            if head in sections and _knows(sections[head], rest):
                 continue
             known = [f"{name}.{leaf}" for name, section in sections.items() for leaf in keys(section)]
             raise UsageError(f"{given.origin}: no such setting {key!r}.{_suggest(key, known)}")
@@ -135,7 +135,7 @@ class Layers:
         )
         known = keys(model)
         for key, entry in given.items():
-            if key not in known:
+            if not _knows(model, key):
                 raise UsageError(f"{entry.origin}: no such setting {prefix + key!r}.{_suggest(key, known)}")
         try:
             value = model.model_validate(_nest({key: entry.value for key, entry in given.items()}))
@@ -158,6 +158,17 @@ def keys(model: type[Settings]) -> list[str]:
         else:
             found.append(name)
     return found
+
+
+def _knows(model: type[Settings], key: str) -> bool:
+    """Whether a section has a key; below a mapping, such as `weights`, any name goes."""
+    if key in keys(model):
+        return True
+    name, _, rest = key.partition(".")
+    inner = model.model_fields[name].annotation if name in model.model_fields else None
+    if isinstance(inner, type) and issubclass(inner, Settings):
+        return _knows(inner, rest)
+    return bool(rest) and get_origin(inner) is dict
 
 
 def leaf(settings: Settings, key: str) -> Any:

@@ -228,3 +228,19 @@ def test_process_substitution_is_read_once(tmp_path: Path):
     command = f"{sys.executable} -m ovrl score -q <(echo '{json.dumps(line('a'))}')"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=240)
     assert json.loads(done.stdout)["id"] == "a#0"
+
+
+def test_weights_gates_and_components_come_from_a_settings_file(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The page docs/rewards.md, as it is printed there."""
+    page = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text()
+    code, settings = (page.split(f"```{kind}\n")[1].split("```")[0] for kind in ("python", "yaml"))
+    (tmp_path / "brevity.py").write_text(code)
+    (tmp_path / "rewards.yaml").write_text(settings)
+    monkeypatch.chdir(tmp_path)
+    said = "<think>it is B</think>" + " " * 90 + "<answer>B</answer>"
+    feed(monkeypatch, line("a", completion=said, answer=["B"]), line("b", completion="B", answer=["B"]))
+    records = cli("score", "-c", "rewards.yaml").records
+    assert [record["reward"] for record in records] == [pytest.approx(1.1), 0.0]
+    assert set(records[0]["components"]) == {"accuracy", "brevity", "format"}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ovrl.errors import OvrlError
 from ovrl.records import Question
 from ovrl.reward.pool import ScorePool
 from ovrl.reward.settings import ScoreSettings
@@ -67,3 +68,22 @@ def test_a_pool_serves_one_round_after_another(rule: str):
         for _ in range(2):
             (timed,) = pool.judge([(Question(answer=("x",)), "again")])
             assert timed.verdict.score.reward == 1.0
+
+
+def test_a_cancelled_completion_costs_no_other_its_verdict(rule: str):
+    with ScorePool(ScoreSettings(reward=f"{rule}:score", workers=1)) as pool:
+        futures = [pool.submit(Question(answer=("x",)), f"{n}") for n in range(40)]
+        cancelled = [future.cancel() for future in futures[20:30]]
+        assert any(cancelled)
+        assert [future.result().verdict.score.extracted for future in futures[:20]] == [str(n) for n in range(20)]
+        assert pool.submit(Question(answer=("x",)), "last").result().verdict.score.extracted == "last"
+    pool.close()  # once more does no harm
+    with pytest.raises(OvrlError, match="closed"):
+        pool.submit(Question(answer=("x",)), "late")
+
+
+def test_workers_that_do_not_start_end_the_work(tmp_path: Path):
+    (tmp_path / "broken.py").write_text("raise RuntimeError('no')\n")
+    settings = ScoreSettings(reward=f"{tmp_path}/broken.py:score", workers=1)
+    with ScorePool(settings) as pool, pytest.raises(OvrlError, match="do not start"):
+        pool.submit(Question(answer=("x",)), "a").result()

@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ovrl.manifest import Identity
 from ovrl.rejects import Rejects
 from ovrl.reward.batch import Duty
 from ovrl.reward.line_source import LineSource
-from ovrl.reward.run import Tally, score_lines
+from ovrl.reward.run import Tally, _Flight, score_lines
 from ovrl.selection import Selection
 
 ODD = """
@@ -61,7 +62,7 @@ def run(
     identity = Identity(command="score", settings={}, machine={}, inputs={}, seed=0, argv=(), limited=False)
     with JsonLines(str(out), "", identity) as output, LineSource([str(source)], Selection()) as read:
         tally = score_lines(read, output, rejects or Rejects(None), Duty(**duty, workers=workers, timeout=timeout))
-    return [json.loads(line) for line in out.read_text().split("\n") if line], tally
+    return [json.loads(line) for line in out.read_bytes().split(b"\n") if line], tally
 
 
 def verdicts(scored: list[dict[str, Any]]) -> dict[str, Any]:
@@ -120,6 +121,20 @@ def test_a_line_that_no_worker_can_hold_is_rejected_and_the_rest_goes_on(tmp_pat
     (rejected,) = (json.loads(line) for line in (tmp_path / "rejects.jsonl").read_text().splitlines())
     assert rejected["line"] == 2
     assert rejected["reason"].startswith("the line cannot be read: the worker died")
+
+
+def test_batches_of_one_line_do_not_grow_without_bound():
+    size = 1
+    for _ in range(1000):  # as a slow pipe gives them
+        size = _Flight("x", 1, time.monotonic()).next_size()
+    assert size <= 8
+
+
+def test_a_lone_carriage_return_ends_no_line(tmp_path: Path):
+    scored, _ = run(
+        tmp_path, b'{"completion": "<answer>x</answer>",\r "answer": "x"}\r\n{"completion": "y", "answer": "x"}\n'
+    )
+    assert [record["reward"] for record in scored] == [1.0, 0.0]
 
 
 def resume(tmp_path: Path, lines: list[dict[str, Any]], kept: bytes) -> list[dict[str, Any]]:

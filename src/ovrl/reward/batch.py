@@ -1,6 +1,7 @@
 """What goes between the parent and its workers: duties, batches, parts of answers, and a clock in shared memory."""
 
 import mmap
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from ovrl.reward.judge import Verdict, load_rule
 from ovrl.reward.lines import load
 from ovrl.reward.outcome import Mode
 from ovrl.reward.process import PROGRESS
-from ovrl.reward.table import REWARDS
+from ovrl.reward.table import FALLBACK, REWARDS
 
 Asked = tuple[Question, str, Mapping[str, Any]]
 """A question, a completion, and all fields of the record or sample, for plug-ins."""
@@ -62,6 +63,8 @@ class Lines:
     def numbered(self) -> list[tuple[int, bytes]]:
         """Return each line that is not blank, with its number."""
         lines = self.text.splitlines(keepends=True)
+        if b"\r" in self.text:  # white space to JSON, which ends no line
+            lines = re.findall(rb"[^\n]*\n|[^\n]+", self.text)
         numbers = self.numbers or range(self.first, self.first + len(lines))
         return [(number, line) for number, line in zip(numbers, lines, strict=True) if not line.isspace()]
 
@@ -150,6 +153,7 @@ class Clock:
 
     def begin(self, item: int, completion: int, answer_type: str) -> None:
         """Start the time of a completion. Its rule is loaded before: that is not the completion's fault."""
+        answer_type = answer_type if answer_type in REWARDS else FALLBACK
         if answer_type not in self._prepared:
             self.rest()
             load_rule(answer_type)

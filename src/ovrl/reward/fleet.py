@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from ovrl.errors import OvrlError
 from ovrl.records import Score
 from ovrl.reward.batch import WHOLE, Batch, Duty, Part
 from ovrl.reward.process import PROGRESS, Process, start
 
 _START_ALLOWANCE = 60.0
 """Seconds that a worker may take outside of judging: to start, and to import a rule's libraries on a busy machine."""
+
+_MOST_STILLBORN = 2
+"""Workers that may die before one has answered anything."""
 
 
 @dataclass(slots=True)
@@ -37,6 +41,8 @@ class Fleet:
     def __init__(self, duty: Duty) -> None:
         """Take what the workers are to do; they are started when there is work for them."""
         self._duty = duty
+        self._has_answered = False
+        self._stillborn = 0
         self._workers: list[_Worker] = []
 
     @property
@@ -129,6 +135,7 @@ class Fleet:
             died = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
             self._replace(worker, Score(reward=None, status="error", note=f"the worker died ({died})"))
             return
+        self._has_answered = True
         worker.done += part.done
         worker.heard_at = time.monotonic()
         if part.is_last:
@@ -145,8 +152,12 @@ class Fleet:
         item, completion, _ = PROGRESS.unpack_from(worker.process.progress)
         place = (item, completion) if item >= worker.done else (worker.done, WHOLE)  # it never came to judge
         assert worker.batch is not None
+        if failure.status == "error" and item < 0 and not self._has_answered:
+            self._stillborn += 1
+            if self._stillborn > _MOST_STILLBORN:
+                raise OvrlError(f"the processes that score do not start: {failure.note}; what they say stands above")
         while place in worker.batch.failures:  # then it is not that one which takes workers down
-            place = (place[0] + 1, WHOLE)
+            place = (place[0], WHOLE) if place[1] != WHOLE else (place[0] + 1, WHOLE)
         batch = worker.batch.rest(worker.done, place, failure)
         fresh = self._fresh()
         self._workers[self._workers.index(worker)] = fresh

@@ -47,7 +47,7 @@ def judge(question: Question, completion: str, *, mode: Mode = "strict") -> Verd
         completion: the text as sampled; special tokens may be in it.
         mode: `strict`, or `ov15` for the original's figures.
     """
-    scorer, rule = load_rule(question.answer_type)
+    scorer, rule = load_rule(question.answer_type if question.answer_type in REWARDS else FALLBACK)
     if len(completion) > MAX_CHARS:
         return Verdict(missed("parse_error"), scorer)
     try:
@@ -68,7 +68,7 @@ def load_rule(answer_type: str) -> tuple[str, Rule]:
 
     A rule whose library is missing gives `error` for each completion, and says why.
     """
-    target = REWARDS.get(answer_type) or REWARDS[FALLBACK]
+    target = REWARDS[answer_type]
     module, _, attribute = target.partition(":")
     name = module.rpartition(".")[2]
     try:

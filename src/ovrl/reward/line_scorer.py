@@ -103,6 +103,7 @@ class LineScorer:
                 part.lines.append(raw[: raw.rindex(b"}")] + end)
                 _count(part, count_key, reward)
                 return
+            self._clock.begin_reading(item)
             lines = read(record, raw, number, is_plain=is_plain)
         except RecordError as error:
             part.rejects.append(Reject.of(number, raw, error))

@@ -99,7 +99,8 @@ def memo_key(record: Any) -> tuple[str, str, str] | None:
     if type(prompt_type) not in _TEXT or prompt_type not in PROMPT_TYPES:
         return None
     final = lone_answer(completion)
-    return None if final is None or len(final) > _MEMO_CHARS else (final, answer, answer_type)
+    is_short = final is not None and len(final) <= _MEMO_CHARS and len(answer) <= _MEMO_CHARS
+    return (final, answer, answer_type) if final is not None and is_short else None
 
 
 def read(record: Any, raw: bytes, number: int, *, is_plain: bool) -> list[Line]:
@@ -199,9 +200,9 @@ def _meta(meta: Any) -> dict[str, Any]:
     """Return the object; parquet keeps it as JSON text, since its keys differ from row to row."""
     if isinstance(meta, str):
         try:
-            meta = json.loads(meta)
-        except ValueError as error:
-            raise RecordError("meta", f"not JSON ({error})") from error
+            meta = strict_json.loads(meta)
+        except (ValueError, RecursionError) as error:
+            raise RecordError("meta", f"not JSON ({strict_json.why(error)})") from error
     if not isinstance(meta, dict):
         raise RecordError("meta", "a JSON object is expected")
     return meta

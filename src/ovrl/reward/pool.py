@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import itertools
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,6 +10,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
+from ovrl.errors import OvrlError
 from ovrl.records import Question
 from ovrl.reward.batch import Asked, Batch, Timed
 from ovrl.reward.fleet import Fleet
@@ -44,6 +46,8 @@ class ScorePool:
             completion: the text as sampled.
             record: all fields of the sample, for plug-ins.
         """
+        if self._is_closed:
+            raise OvrlError("the pool is closed, or its workers could not be started")
         future: Future[Timed] = Future()
         self._waiting.append(((question, completion, record or {}), future))
         os.write(self._wake_writer, b".")
@@ -61,11 +65,14 @@ class ScorePool:
 
     def close(self) -> None:
         """End the workers; what was not judged is cancelled."""
+        if self._wake_writer < 0:
+            return
         self._is_closed = True
         os.write(self._wake_writer, b".")
         self._thread.join()
         os.close(self._wake_reader)
         os.close(self._wake_writer)
+        self._wake_writer = -1
 
     def __enter__(self) -> Self:
         return self
@@ -77,23 +84,35 @@ class ScorePool:
 
     def _serve(self) -> None:
         given: dict[int, collections.deque[Future[Timed]]] = {}
-        number = 0
-        with Fleet(self._settings.duty()) as fleet:
-            while True:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self._wake_reader, 1 << 16)  # before looking around: what comes later wakes us again
-                if self._is_closed:
-                    break
-                while self._waiting and fleet.is_free:
-                    taken = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-                    given[number] = collections.deque(future for _, future in taken)
-                    fleet.give(number, Batch(asked=[asked for asked, _ in taken]))
-                    number += 1
-                for answered, part in fleet.wait(self._wake_reader):
-                    for timed in part.verdicts:
-                        given[answered].popleft().set_result(timed)
-                    if part.is_last:
-                        del given[answered]
-        for futures in (*given.values(), [future for _, future in self._waiting]):
-            for future in futures:
+        failure: Exception | None = None
+        try:
+            with Fleet(self._settings.duty()) as fleet:
+                self._work(fleet, given)
+        except Exception as error:  # noqa: BLE001 - whoever waits for a verdict must be told, whatever it was
+            failure = error
+        self._is_closed = True
+        for future in (*itertools.chain(*given.values()), *(future for _, future in self._waiting)):
+            if failure is None:
                 future.cancel()
+            elif not future.done():
+                future.set_exception(failure)
+
+    def _work(self, fleet: Fleet, given: dict[int, collections.deque[Future[Timed]]]) -> None:
+        numbers = itertools.count()
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake_reader, 1 << 16)  # before looking around: what comes later wakes us again
+            if self._is_closed:
+                return
+            while self._waiting and fleet.is_free:
+                taken = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+                taken = [(asked, future) for asked, future in taken if future.set_running_or_notify_cancel()]
+                if taken:
+                    key = next(numbers)
+                    given[key] = collections.deque(future for _, future in taken)
+                    fleet.give(key, Batch(asked=[asked for asked, _ in taken]))
+            for answered, part in fleet.wait(self._wake_reader):
+                for timed in part.verdicts:
+                    given[answered].popleft().set_result(timed)
+                if part.is_last:
+                    del given[answered]

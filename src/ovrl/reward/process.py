@@ -48,7 +48,7 @@ def _launch() -> Process:
         shared.flush()
         progress = mmap.mmap(shared.fileno(), PROGRESS.size)
         process = subprocess.Popen(
-            [sys.executable, "-m", "ovrl.reward.worker", str(theirs.fileno()), str(shared.fileno())],
+            [sys.executable, "-P", "-m", "ovrl.reward.worker", str(theirs.fileno()), str(shared.fileno())],
             pass_fds=[theirs.fileno(), shared.fileno()],
             stdin=subprocess.DEVNULL,
             process_group=0,  # Ctrl-C is for us: a worker that still imports would answer with a traceback

@@ -136,8 +136,9 @@ def _answers(source: LineSource, fleet: Fleet, window: int) -> Iterator[tuple[st
     number, size = 0, 1
     while flights or not source.is_done:
         while fleet.is_free and len(flights) < window and _has_lines(source):
-            flights[number] = _Flight(source.name, size, time.monotonic())
-            fleet.give(number, Batch(lines=source.take(size)))
+            lines = source.take(size)
+            flights[number] = _Flight(source.name, lines.text.count(b"\n") or 1, time.monotonic())
+            fleet.give(number, Batch(lines=lines))
             number += 1
         yield from _landed(flights)  # written while the workers are at the next lines
         waits_for_lines = source.is_slow and fleet.is_free
@@ -212,7 +213,9 @@ def _skip(source: LineSource, output: JsonLines, rejects: Rejects, tally: Tally)
             raw = next(earlier, None)
         for written, record in group:
             kept += len(written)
-            tally.add_scores(known_type(record), record["status"], 1, record["reward"] or 0.0)
+            tally.add_scores(
+                known_type(record), record["status"], 1, 0.0 if record["status"] in UNSCORED else record["reward"]
+            )
         if source.is_done and raw is not None:
             raise UsageError(f"{source.name} has fewer lines than were scored of it; give --overwrite to start again")
 

@@ -42,7 +42,7 @@ class ScoreSettings(Settings):
         if self.reward is not None:
             resolve(self.reward, REWARDS, "reward")
         for target in self.components.values():
-            resolve(target, REWARDS, "reward")
+            resolve(target, {}, "reward")
         known = ["accuracy", "box", FORMAT, *self.components]
         for name in (*self.weights, *([self.gate] if self.gate else ())):
             if name not in known and self.reward in (None, *REWARDS):  # a plug-in's score may have any components
