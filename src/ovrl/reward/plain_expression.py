@@ -69,7 +69,7 @@ def _combined(left: Polynomial, op: ast.operator, right: Scalar) -> Polynomial:
 
 
 def unevaluated(node: ast.expr) -> Any:
-    """Return the sympy object that `parse_expr(..., evaluate=False)` would build: sums and products are flat."""
+    """Return the sympy object that `parse_expr` with `evaluate=False` would build: sums and products are flat."""
     from sympy import Float, Integer
 
     match node:

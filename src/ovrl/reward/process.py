@@ -1,6 +1,7 @@
 """Start worker processes, perhaps before it is known what they are to do: Python and its libraries take their time."""
 
 import mmap
+import os
 import socket
 import subprocess
 import sys
@@ -48,7 +49,15 @@ def _launch() -> Process:
         shared.flush()
         progress = mmap.mmap(shared.fileno(), PROGRESS.size)
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ovrl.reward.worker", str(theirs.fileno()), str(shared.fileno())],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "ovrl.reward.worker",
+                str(os.getpid()),
+                str(theirs.fileno()),
+                str(shared.fileno()),
+            ],
             pass_fds=[theirs.fileno(), shared.fileno()],
             stdin=subprocess.DEVNULL,
             process_group=0,  # Ctrl-C is for us: a worker that still imports would answer with a traceback

@@ -5,7 +5,6 @@ in parts, so that little has to be done again when it is killed.
 """
 
 import contextlib
-import ctypes
 import mmap
 import os
 import signal
@@ -16,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ovrl.records import Score
+from ovrl.reward import seal
 from ovrl.reward.batch import WHOLE, Asked, Batch, Clock, Duty, Part, Place, Timed
 from ovrl.reward.channel import Channel
 from ovrl.reward.confine import confine_worker
@@ -26,8 +26,6 @@ from ovrl.reward.table import REWARDS
 
 _FLUSH_AFTER = 0.05
 """Seconds of work after which a part is sent: what has to be done again if the next completion hangs."""
-
-_PR_SET_PDEATHSIG = 1  # prctl.h
 
 
 class _Worker:
@@ -88,11 +86,10 @@ def make_judge(duty: Duty) -> Judge:
     )
 
 
-def main(channel_fd: int, progress_fd: int) -> None:
-    """Serve the process that started this one."""
+def main(parent: int, channel_fd: int, progress_fd: int) -> None:
+    """Serve the process that started this one, whose number is the first argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
-    if sys.platform.startswith("linux"):  # a parent that is killed must not leave a spinning worker
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    seal.die_with_parent(parent)  # one that is killed must not leave a spinning worker
     os.dup2(2, 1)  # nothing that a library prints may end among the records
     clock = Clock(mmap.mmap(progress_fd, PROGRESS.size))
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent needs no more
@@ -105,4 +102,4 @@ def main(channel_fd: int, progress_fd: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, sys.argv[1:]))
