@@ -115,8 +115,12 @@ class Census:
     is_over: bool = False
 
     def look(self) -> None:
+        mine = Path("/proc/self/cmdline").read_bytes()
         for pid in below(os.getpid()):
             try:
+                # Between fork and exec a child still has the memory of the tests themselves.
+                if Path(f"/proc/{pid}/cmdline").read_bytes() == mine:
+                    continue
                 lines = Path(f"/proc/{pid}/status").read_text().splitlines()
             except (FileNotFoundError, ProcessLookupError):
                 continue
