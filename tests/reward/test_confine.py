@@ -187,6 +187,21 @@ except SystemExit as leaving:
     assert outcomes == {"run": "'returned'", "again": r"b'abab\n'", "lost": "the program "}
 
 
+@pytest.mark.skipif(program.missing() is not None, reason="programs cannot be sealed here")
+def test_a_host_that_is_lost_during_a_run_ends_the_worker_at_once(tmp_path: Path):
+    """Not at the next completion, which would lose its verdict."""
+    body = """
+limits = program.Limits(2.0, 5.0, 1 << 27)
+attempt("run", lambda: program.run("def solution(text): return 3", "", limits).ending)
+os.dup2(os.open("/dev/null", os.O_RDONLY), program._state.host._control.fileno())
+try:
+    program.run("def solution(text): return 3", "", limits)
+except SystemExit as leaving:
+    outcomes["lost"] = str(leaving)[:24]
+"""
+    assert attempted(tmp_path, body)[1] == {"run": "'returned'", "lost": "the program host is lost"}
+
+
 def test_what_the_machine_offers_is_told_with_a_remedy():
     locks = confine.available()
     assert len({lock.name for lock in locks}) == len(locks) >= 4

@@ -130,14 +130,47 @@ def test_the_first_failure_ends_the_tests(monkeypatch: pytest.MonkeyPatch):
     assert found.note == "test 2 of 3: another output"
 
 
-def test_a_slow_program_is_wrong_and_many_slow_tests_are_a_timeout(monkeypatch: pytest.MonkeyPatch):
+def test_a_slow_program_is_wrong(monkeypatch: pytest.MonkeyPatch):
     limits = program.Limits(cpu=1.0, wall=0.5, memory=1 << 27)
     monkeypatch.setitem(general_code.LIMITS, "strict", limits)
     slow = ask(score, "import time; time.sleep(60)\n" + ADD, SUMS)
     assert (slow.reward, slow.status) == (0.0, "ok")
     assert slow.note == "test 1 of 2: still running after 0.5 s"
-    monkeypatch.setattr(general_code, "RECORD_SECONDS", 0.0)
-    assert outcome(score, ADD, SUMS) == (None, "timeout")
+
+
+def test_what_the_callers_limit_cuts_off_is_a_timeout_and_no_wrong_program(monkeypatch: pytest.MonkeyPatch):
+    walls: list[float] = []
+
+    def spied(source: str, text: str | None, limits: program.Limits) -> program.Outcome:
+        walls.append(limits.wall)
+        return program.run(source, text, limits)
+
+    monkeypatch.setattr(general_code, "run", spied)
+    question = Question(answer=(SUMS,))
+    sleeping = f"<answer>import time; time.sleep(60)\n{ADD}</answer>"
+    found = score(question, sleeping, "strict", limit_s=1.0)
+    assert (found.reward, found.status) == (None, "timeout")
+    assert found.note == "passed 0 of 2 tests in the time that all may take together"
+    (wall,) = walls
+    assert 0.0 < wall <= general_code.SHARE
+    assert score(question, sleeping, "strict", limit_s=0.0).status == "timeout"
+    assert len(walls) == 1  # nothing was run
+    assert score(question, f"<answer>{ADD}</answer>", "strict", limit_s=1000.0).reward == 1.0
+    assert walls[1:] == [general_code.LIMITS["strict"].wall] * 2  # a test's own limit does not grow with it
+
+
+@pytest.mark.parametrize("mode", ["strict", "ov15"])
+@pytest.mark.parametrize("code", [1, 7, 125, 126, 127, 255])
+def test_a_program_that_leaves_with_any_code_is_wrong_and_costs_no_other_its_verdict(code: int, mode: Mode):
+    leaving = ask(score, f"import os\nos.write(1, b'3')\nos._exit({code})", SUMS, mode=mode)
+    assert (leaving.reward, leaving.status) == (0.0, "ok")
+    assert ask(score, ADD, SUMS, mode=mode).reward == 1.0
+
+
+@pytest.mark.parametrize("fence", ["```", "```py", "```Python", "~~~python", "~~~"])
+def test_another_fence_is_no_program_as_the_corpus_has_it(fence: str):
+    assert outcome(score, f"{fence}\n{ADD}\n{fence[:3]}", SUMS) == (0.0, "parse_error")
+    assert outcome(score, f"{fence}\n{ADD}\n{fence[:3]}\n```python\n{ADD}\n```", SUMS) == (1.0, "ok")
 
 
 def test_a_machine_that_cannot_seal_gives_no_reward(monkeypatch: pytest.MonkeyPatch):

@@ -83,6 +83,8 @@ def test_ordinary_programs_run(before: str, expression: str, want: str):
         ("raised", "x = 'a' * 10**10"),
         ("raised", "import numpy_is_not_for_programs"),
         ("died", "import os; os._exit(0)"),
+        ("died", "import os; os._exit(125)"),
+        ("died", "import os; os.write(3, b'{\"end\": \"unsealed\", \"note\": \"\"}'); os._exit(125)"),
         ("died", "import ctypes; ctypes.string_at(0)"),
         ("died", "import os\nfor n in range(64):\n    os.close(n)"),
         ("slow", "while True: pass"),
@@ -312,6 +314,29 @@ def test_a_machine_that_cannot_seal_runs_nothing(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(program.NotSealedError, match="apt-get install one"):
         ran("def solution(input): return 3")
     assert program.missing() == "no lock: apt-get install one"
+
+
+def with_lock(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    """Let each child of the next host lock itself in so."""
+    lock = f"import ovrl.reward.program_host as h\ndef lock(self): {body}\nh._Child._lock = lock\nmain()"
+    code = program._CODE.replace("; ", "\n").replace("main()", lock)  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(program, "_CODE", code)
+    monkeypatch.setattr(program, "_state", program._State())  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_program_that_cannot_be_locked_in_is_not_run_and_costs_no_other_its_host(monkeypatch: pytest.MonkeyPatch):
+    with_lock(monkeypatch, "raise OSError('no room for a lock')")
+    hosts: list[list[int]] = []
+    for _ in range(2):
+        with pytest.raises(program.NotRunError, match="no room for a lock"):
+            ran("print('it runs')")
+        hosts.append([pid for pid in children_of(os.getpid()) if is_host(pid)])
+    assert hosts[0] == hosts[1] != []
+
+
+def test_a_text_that_leaves_no_memory_for_the_lock_has_failed_by_itself(monkeypatch: pytest.MonkeyPatch):
+    with_lock(monkeypatch, "raise MemoryError")
+    assert ran("print('it runs')") == Outcome("raised", b"", 1, "MemoryError: ")
 
 
 AS_USER = """

@@ -12,8 +12,10 @@ from ovrl.reward.extract import final_answer
 from ovrl.reward.outcome import Mode, graded, missed, unscored
 from ovrl.reward.program import Limits, NotSealedError, Outcome, run
 
-RECORD_SECONDS = 8.0
-"""For all tests of a record together, below the usual limit on a completion, so that its worker need not be killed."""
+USUAL_LIMIT = 10.0
+"""Seconds for one completion, when whoever asks for the score does not say."""
+SHARE = 0.8
+"""All tests of a record together take this much of the limit on a completion, so that its worker need not be killed."""
 
 LIMITS: dict[Mode, Limits] = {
     "strict": Limits(cpu=2.0, wall=4.0, memory=256 << 20),
@@ -41,7 +43,7 @@ class Test:
     output: str
 
 
-def score(question: Question, completion: str, mode: Mode) -> Score:
+def score(question: Question, completion: str, mode: Mode, *, limit_s: float = USUAL_LIMIT) -> Score:
     """Return 1 when the program passes all tests of a gold answer, else 0.
 
     A gold is a JSON object with `tests`, a list of `{input, output}`; its `checker` is not used. The program
@@ -51,6 +53,16 @@ def score(question: Question, completion: str, mode: Mode) -> Score:
     `strict` compares without white space at the ends of lines and of the text, and gives null to a gold without
     tests. `ov15` pastes the input into the source, refuses sources by substrings, strips only one side of
     the comparison, is content with a program that leaves early, and pays an answer without tests.
+
+    Both read a program out of the first ```python fence and no other: the corpus wants 0 for a bare fence, for
+    ```py and for ```Python, which the prompts do not ask for.
+
+    Args:
+        question: the task and its gold answers.
+        completion: the text as sampled.
+        mode: `strict` or `ov15`.
+        limit_s: seconds for the whole completion. A program that is stopped for it alone, within the limits of its
+            own (`LIMITS`), is no wrong one: the status is `timeout`.
     """
     answer = final_answer(completion, mode)
     if answer is None or (mode == "strict" and not answer.strip()):
@@ -66,14 +78,14 @@ def score(question: Question, completion: str, mode: Mode) -> Score:
         # What cannot be a program is wrong whatever the tests are.
         return unscored("invalid_gold", source) if _DEFINES.search(source) else missed("parse_error", source)
     try:
-        return _best(source, [suite for suite in suites if suite], mode)
+        return _best(source, [suite for suite in suites if suite], mode, SHARE * limit_s)
     except NotSealedError as error:
         return replace(unscored("unsupported", source), note=f"programs are not run: {error}")
 
 
-def _best(source: str, suites: Sequence[list[Test]], mode: Mode) -> Score:
+def _best(source: str, suites: Sequence[list[Test]], mode: Mode, seconds: float) -> Score:
     """Return the score on the first suite that the program passes, or on the last."""
-    deadline = time.monotonic() + RECORD_SECONDS
+    deadline = time.monotonic() + seconds
     found = missed("parse_error", source)
     for suite in suites:
         found = _passed(source, suite, mode, deadline)
@@ -83,21 +95,27 @@ def _best(source: str, suites: Sequence[list[Test]], mode: Mode) -> Score:
 
 
 def _passed(source: str, tests: list[Test], mode: Mode, deadline: float) -> Score:
-    limits = LIMITS[mode]
     for number, test in enumerate(tests, 1):
+        limits = LIMITS[mode]
         left = deadline - time.monotonic()
-        if left <= 0:
-            note = f"passed {number - 1} of {len(tests)} tests in {RECORD_SECONDS:g} s, all that they may take together"
+        is_cut = left < limits.wall
+        if is_cut:
+            limits = replace(limits, wall=left)
+        outcome = _tested(source, test, mode, limits) if left > 0 else None
+        if outcome is None or (is_cut and outcome.is_expired):
+            note = f"passed {number - 1} of {len(tests)} tests in the time that all may take together"
             return replace(unscored("timeout", source), note=note)
         if mode == "ov15":
-            outcome = run(_pasted(source, test.input), None, limits)
             passed = outcome.exit_code == 0 and _text(outcome.output).strip() == test.output
         else:
-            outcome = run(source, test.input, limits)
             passed = outcome.ending == "returned" and _trimmed(_text(outcome.output)) == _trimmed(test.output)
         if not passed:
             return _failed(source, outcome, f"test {number} of {len(tests)}")
     return graded(1.0, source)
+
+
+def _tested(source: str, test: Test, mode: Mode, limits: Limits) -> Outcome:
+    return run(_pasted(source, test.input), None, limits) if mode == "ov15" else run(source, test.input, limits)
 
 
 def _failed(source: str, outcome: Outcome, test: str) -> Score:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from ovrl.reward import seal
-from ovrl.reward.program_wire import READY, REPLY, REQUEST, STOP, UNSEALED, WAKE
+from ovrl.reward.program_wire import READY, REPLY, REQUEST, SEALED, STOP, WAKE
 
 OUTPUT_BYTES = 4 << 20
 """A program that writes more is ended."""
@@ -28,6 +28,7 @@ OUTPUT_BYTES = 4 << 20
 _GRACE = 20.0
 """Seconds after which a host that does not answer is given up; it has a time limit of its own for each run."""
 _START = 60.0
+_LOST = "the program host is lost, and this process may start no other"
 _CODE = "import sys; sys.path.append(sys.argv[2]); from ovrl.reward.program_host import main; main()"
 _SOURCE = str(Path(__file__).parents[2])
 
@@ -36,6 +37,10 @@ Ending = Literal["returned", "raised", "syntax", "missing", "slow", "flooded", "
 
 class NotSealedError(RuntimeError):
     """This machine cannot lock programs in, so none is run; the message says what is missing."""
+
+
+class NotRunError(RuntimeError):
+    """One program could not be locked in, and was not run; the host has said so and goes on."""
 
 
 class HostLostError(RuntimeError):
@@ -65,6 +70,8 @@ class Outcome:
     """0 also for a program that exits by itself without an error; that is no `returned`."""
     note: str = ""
     """The exception, for a person."""
+    is_expired: bool = False
+    """Whether it was ended for its wall time, and not for its processor time."""
 
 
 def run(source: str, text: str | None, limits: Limits) -> Outcome:
@@ -78,14 +85,17 @@ def run(source: str, text: str | None, limits: Limits) -> Outcome:
 
     Raises:
         NotSealedError: programs cannot be run on this machine.
+        NotRunError: this one was not, although others can be.
         HostLostError: the grader's failure, not the program's.
+        SystemExit: the same, in a process that can start no other host.
     """
     with _lock:
-        host = _current_host()
         try:
-            return host.run(source, text, limits)
+            return _current_host().run(source, text, limits)
         except (OSError, HostLostError) as error:
             _drop_host()
+            if _state.is_only:  # now, so that the completion that comes next does not pay for it
+                sys.exit(f"{_LOST}: {error}")
             raise HostLostError(f"the program host failed: {error}") from error
 
 
@@ -194,23 +204,22 @@ class _Host:
 
 def _read_outcome(reply: bytes, output: bytes, report: bytes, flooded: bool, limits: Limits) -> Outcome:
     signal_number, code, expired, cpu = REPLY.unpack(reply)
-    if code == UNSEALED and not signal_number:
-        said = _read_report(report)[1]
-        raise HostLostError(f"a program was not run, because it could not be locked in: {said}")
     if flooded:
         return Outcome("flooded", output, 1, f"more than {OUTPUT_BYTES >> 20} MiB of output")
     if expired:
-        return Outcome("slow", output, 1, f"still running after {limits.wall:g} s")
+        return Outcome("slow", output, 1, f"still running after {limits.wall:.3g} s", is_expired=True)
     if signal_number:
         if signal_number == signal.SIGXCPU or (signal_number == signal.SIGKILL and cpu > limits.cpu):
             return Outcome("slow", output, 1, f"used more than {limits.cpu:g} s of processor time")
         return Outcome("died", output, 1, f"killed by signal {signal_number}")
-    ending, note = _read_report(report)
+    ending, note = _read_report(report.removeprefix(SEALED))
+    if ending == "died" and not report.startswith(SEALED):
+        raise NotRunError(f"a program was not run, because it could not be locked in: {note}")
     return Outcome(ending, output, code, note)
 
 
 def _read_report(report: bytes) -> tuple[Ending, str]:
-    """Return what the child says of its end. The program may have written there too, so nothing is believed."""
+    """Return what the child says of its end. A program that was started may have written it, so nothing is believed."""
     try:
         said = json.loads(report)
         ending, note = str(said["end"]), str(said["note"])
@@ -263,7 +272,7 @@ def _current_host() -> _Host:
     if _state.refusal is not None:
         raise NotSealedError(_state.refusal)
     if _state.is_only and _state.reserved is None:
-        sys.exit("the program host is lost, and this process may start no other")
+        sys.exit(_LOST)
     host, _state.reserved = _state.reserved or _popened_host(), None
     try:
         host.check()

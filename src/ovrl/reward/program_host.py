@@ -31,7 +31,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ovrl.reward import seal
-from ovrl.reward.program_wire import READY, REPLY, REQUEST, STOP, UNSEALED
+from ovrl.reward.program_wire import READY, REPLY, REQUEST, SEALED, STOP
 
 _WARM = (
     *("bisect", "collections", "copy", "datetime", "decimal", "fractions", "functools", "heapq", "itertools", "math"),
@@ -177,7 +177,7 @@ class _Child:
         self._cpu = cpu
         self._memory = memory
         self._seal = seal_code
-        self._end = "broken"
+        self._end = "unsealed"
 
     def run(self, channel: int, output: int) -> None:
         """Run the program and exit. Whatever it raises ends in the report: nothing returns to the host."""
@@ -189,14 +189,17 @@ class _Child:
             code = self._prepared(job["source"])
             self._end = "unsealed"
             self._lock()
+            os.write(_CHANNEL, SEALED)
             self._end = "raised"
             self._execute(code, job)
             self._end = "returned"
         finally:  # catches what a program raises, SystemExit and all; `os._exit` lets nothing pass
             error = sys.exc_info()[1]
+            if self._end == "unsealed" and isinstance(error, MemoryError):
+                self._end = "raised"  # a text that leaves no room for the lock has itself to blame
             self._report(error)
             exited = isinstance(error, SystemExit) and error.code in (None, 0)
-            os._exit(UNSEALED if self._end in ("broken", "unsealed") else 0 if error is None or exited else 1)
+            os._exit(0 if error is None or exited else 1)
 
     def _leave(self, channel: int, output: int) -> None:
         os.setsid()

@@ -12,5 +12,6 @@ READY = b"ready"
 STOP = b"stop"
 """Sent during a run: end it now."""
 
-UNSEALED = 125
-"""Exit code of a child that could not be locked in, and therefore ran nothing."""
+SEALED = b"."
+"""First byte that a child writes on its channel, once it is locked in: before any line of the program is run, so that
+no program can leave it out. Without it, all that the channel says is the child's own."""
