@@ -55,3 +55,105 @@ def test_ov15_finds_sides_inside_words(answer: str, gold: str, reward: float):
 )
 def test_never_raises_and_stays_in_range(text, mode):
     check_range(ask(score, text, "yes", "no", mode=mode))
+
+
+YES = [
+    "no doubt it is true",
+    "No doubt, yes",
+    "'No' is incorrect",
+    "Is the cat on the left? Yes, it is.",
+    "True or False: True",
+    "The answer is yes",
+    "Answer: yes",
+    "\\text{Yes}",
+    "Yes!",
+    "yep",
+    "not false",
+    "yes (it is true)",
+    "True, it isn't moving",
+    "Yes, but not the second one",
+    "true, not false",
+    "The statement is true",
+    "yes yes yes",
+    "The answer isn't no",
+    "yes?",
+    "That is true, isn't it?",
+    "Yes and it is true",
+    "true; no false positives",
+    "Not sure. Yes.",
+]
+NO = [
+    "isn't true",
+    "It isn't true.",
+    "It isn’t true",
+    "never true",
+    "cannot be true",
+    "It can't be true",
+    "not at all true",
+    "not a true statement",
+    "un-true",
+    "Yes is wrong",
+    "No, it isn't true",
+    "Is it true? No.",
+    "Yes or no: no",
+    "The answer is no, since it is true that they touch",
+    "<answer>: no",
+    "**No**, it is true that they overlap",
+    "$\\boxed{\\text{false}}$",
+    "No cat is visible",
+    "There are no apples",
+    "No — false",
+    "It does not touch, so no",
+    "false, not true",
+    "untrue",
+    "The claim is incorrect, so false",
+    "No. Yes would be wrong.",
+    "The answer is not yes",
+    "No, not true",
+    "It is unknown, no",
+]
+NEITHER = [
+    "not exactly true",
+    "not quite true",
+    "not entirely false",
+    "no idea",
+    "I have no idea",
+    "not sure",
+    "I'm not sure, maybe yes",
+    "No idea, sorry",
+    "no clue",
+    "There is no way to tell",
+    "It is not the case that it is true",
+    "I don't know if it's true",
+    "I don't think it is true",
+    "half true",
+    "partly true",
+    "True/False",
+    "yes and no, it depends",
+    "Yes, no",
+    "neither true nor false",
+    "hardly true",
+    "maybe",
+    "It's unclear whether it's true",
+    "doesn't look true",
+    "nothing",
+]
+
+
+@pytest.mark.parametrize("answer", YES)
+def test_a_person_reads_yes(answer: str):
+    assert outcome(score, answer, "yes") == (1.0, "ok")
+    assert outcome(score, answer, "false") == (0.0, "ok")
+
+
+@pytest.mark.parametrize("answer", NO)
+def test_a_person_reads_no(answer: str):
+    assert outcome(score, answer, "no") == (1.0, "ok")
+    assert outcome(score, answer, "true") == (0.0, "ok")
+
+
+@pytest.mark.parametrize("answer", NEITHER)
+def test_a_person_reads_neither(answer: str):
+    reward, status = outcome(score, answer, "yes", "no")
+    assert reward == 0.0
+    assert status in ("ambiguous", "parse_error")
