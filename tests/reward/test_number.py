@@ -121,3 +121,91 @@ def test_long_input_costs_little(piece: str):
 )
 def test_golds_that_are_no_number(answer: str, golds: tuple[str, ...], expected: tuple[float | None, str]):
     assert outcome(score, answer, *golds) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("minus three", [-3]),
+        ("- 3", [-3]),
+        ("−3", [-3]),
+        ("− 3", [-3]),
+        ("–3", [-3]),
+        ("x = - 3", [-3]),
+        ("x = -3", [-3]),
+        ("Answer: - 3", [-3]),
+        ("- 3 apples", [3]),
+        ("minus 3", [-3]),
+        ("negative 12.5", [Fraction(-25, 2)]),
+        ("负3", [-3]),
+        ("5 - 3", [5, 3]),
+        ("5 - 3 = 2", [2]),
+        ("15–16", [15, 16]),
+        ("2 million", [2000000]),
+        ("2.5 million people", [2500000]),
+        ("3 dozen eggs", [36]),
+        ("5 hundred", [500]),
+        ("2 and a half", [Fraction(5, 2)]),
+        ("2 1/2", [Fraction(5, 2)]),
+        ("2½", [Fraction(5, 2)]),
+        ("½", [Fraction(1, 2)]),
+        ("-2 1/2", [Fraction(-5, 2)]),
+        ("2\\frac{1}{2}", [Fraction(5, 2)]),
+        ("５个", [5]),
+        ("１２", [12]),
+        ("12,34,567", [1234567]),
+        ("1,00,000", [100000]),
+        ("not 3", []),
+        ("It isn't 3", []),
+        ("not 3 but 4", [4]),
+        ("3 is wrong, 4", [4]),
+        ("2 or three", [2, 3]),
+        ("two or 3", [3, 2]),
+        ("answer: 3 or 4", [3, 4]),
+        ("total 45 or 46", [45, 46]),
+        ("total 45 (25 left, 20 right)", [45]),
+        ("the answer is 4, not 5", [4]),
+        ("12+23=35 or 36", [12, 23, 35, 36]),
+        ("seven (7)", [7]),
+        ("about 30", [30]),
+        ("3 cats and 2 dogs", [3, 2]),
+        ("3 cats, so the answer is 3", [3]),
+        ("5 km/h", [5]),
+        ("$1,234.50", [Fraction(2469, 2)]),
+        ("1 234 567", [1234567]),
+        ("twenty-three (23) chairs", [23]),
+        ("a dozen", [12]),
+        ("two hundred and five", [205]),
+        ("3/4", [Fraction(3, 4)]),
+        ("3 1/0", [3]),
+        ("-0", [0]),
+        ("+7", [7]),
+        ("=7", [7]),
+        ("7.", [7]),
+        ("7 apples in the 3rd row", [7, 3]),
+        ("between 3 and 5", [3, 5]),
+        ("3-ish", [3]),
+        ("1.5e3", [1500]),
+        ("answer is not 3 but 4", [4]),
+        ("1/2 or 3/4", [Fraction(1, 2), Fraction(3, 4)]),
+        ("10^6", []),
+        ("3 − 1", [3, 1]),
+        ("  -  4 ", [-4]),
+        ("- 3\n- 4", [3, 4]),
+        ("from 1 to 5", [1, 5]),
+    ],
+)
+def test_a_person_reads_these_numbers(text: str, values: list[int | Fraction]):
+    assert candidates(text) == values
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "reward"),
+    [
+        ("2 million", "2", 0.0), ("answer: 3 or 4", "3", 0.0), ("3 or four", "3", 0.0), ("not 3", "3", 0.0),
+        ("- 3", "-3", 1.0), ("- 3", "3", 0.0), ("minus three", "3", 0.0), ("a dozen", "12", 1.0),
+        ("two and a half", "2.5", 1.0), ("5", "five", 1.0), ("-3", "minus three", 1.0), ("2000000", "two million", 1.0),
+    ],
+)  # fmt: skip
+def test_no_part_of_a_number_is_paid(answer: str, gold: str, reward: float):
+    assert ask(score, answer, gold).reward == reward

@@ -51,6 +51,8 @@ _UNIT_LETTERS = frozenset("mgsNJWVLAKCFhl")
 _PERCENT = re.compile(r"%|percent(?:age)?|pct", re.IGNORECASE)
 
 _WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_SPELLED_SIGN = re.compile(r"\b(?:minus|negative)\b", re.IGNORECASE)
+"""The corpus takes "negative 5" for no way to write a value, be it -5 or 5."""
 _FUNCTIONS = frozenset({"sin", "cos", "tan", "log", "exp", "sqrt", "arcsin", "arccos", "arctan", "lim", "max", "min"})
 _OPTION = re.compile(r"(?:(?:option|choice)\s+)?\(?\s*([A-Za-z])\s*[).:]*", re.IGNORECASE)
 _NAMED_OPTION = re.compile(r"\(([A-Z])\)\s*[^\s^*/+=-].*", re.DOTALL)
@@ -259,5 +261,7 @@ def _same_in_prose(gold: str, answer: str, want: _Quantity | None, got: _Quantit
         return False
     sentence = answer if got is None else gold
     quantity = want if got is None else got
-    stated = candidates(re.sub(r"\bnot\s+[-+]?[0-9.]+", " ", sentence))
+    if _SPELLED_SIGN.search(sentence):
+        return False
+    stated = candidates(sentence)
     return quantity is not None and len(stated) == 1 and stated[0] in _readings(quantity)
