@@ -105,6 +105,33 @@ def test_never_raises_and_stays_in_range(text, gold, mode):
     check_range(ask(score, text, gold, mode=mode))
 
 
+@pytest.mark.parametrize(
+    ("answer", "gold", "reward", "status"),
+    [
+        ("BA", "AB", 1.0, "ok"),
+        ("ba", "AB", 1.0, "ok"),
+        ("b, a", "AB", 1.0, "ok"),
+        ("A and B are correct", "AB", 1.0, "ok"),
+        ("DAB", "A, B, D", 1.0, "ok"),
+        ("AB", "BA", 1.0, "ok"),
+        ("ABC", "AB", 0.0, "ok"),
+        ("AAB", "AB", 0.0, "parse_error"),
+        ("bad", "B", 0.0, "parse_error"),
+        ("cube", "(B) cube", 1.0, "ok"),  # the option's own text
+        ("sphere", "(B) cube", 0.0, "parse_error"),
+        ("A. cube", "(B) cube", 0.0, "ok"),
+        ("B is wrong", "B", 0.0, "parse_error"),
+        ("It isn't B", "B", 0.0, "parse_error"),
+        ("The answer is A or B", "B", 0.0, "ambiguous"),
+        ("B. cat\nA. dog\nC. bird", "B", 0.0, "ambiguous"),
+        ("B? A? C?", "B", 0.0, "ambiguous"),
+        ("B - A - C - D", "B", 0.0, "ambiguous"),
+    ],
+)
+def test_sets_of_letters_denied_letters_and_hedges(answer: str, gold: str, reward: float, status: str):
+    assert outcome(score, answer, gold) == (reward, status)
+
+
 @pytest.mark.parametrize("piece", ["A ", "A\n", "(", "A,", "*", "not ", "A、", "answer is", "<b", "I a", " ", "\n"])
 @pytest.mark.parametrize("head", ["", "answer", "Not", "(", "A", "- A (", "<b"])
 def test_long_input_costs_little(head: str, piece: str):
