@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reward_cases import ask, check_range, outcome
+from reward_cases import ask, check_range, check_work_grows_with_length, outcome
 
 from ovrl.reward.boolean import score
 
@@ -157,3 +157,10 @@ def test_a_person_reads_neither(answer: str):
     reward, status = outcome(score, answer, "yes", "no")
     assert reward == 0.0
     assert status in ("ambiguous", "parse_error")
+
+
+@pytest.mark.parametrize(
+    "piece", ["yes ", "no ", "not ", "not sure, ", "? ", "no idea ", "yes and ", "true is ", "true or ", "a", "'", "\n"]
+)
+def test_long_input_costs_little(piece: str):
+    check_work_grows_with_length(lambda text: ask(score, text, "yes"), "not sure ", piece, "no")

@@ -1,8 +1,7 @@
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reward_cases import check_work_grows_with_length
 
 from ovrl.reward.extract import answer_blocks, final_answer, lone_answer, spoken, think_blocks, without_thinking
 
@@ -55,12 +54,9 @@ def test_think_blocks_keep_their_order():
 
 
 @pytest.mark.parametrize("piece", ["<answer>", "<think>", "</think>", "<answer></answer>", "<|a|>", "<think></think>"])
-def test_many_tags_cost_linear_time(piece: str):
-    text = piece * (200_000 // len(piece))
-    start = time.process_time()
-    final_answer(text, "strict")
-    think_blocks(text)
-    assert time.process_time() - start < 1.0
+def test_many_tags_cost_little(piece: str):
+    check_work_grows_with_length(lambda text: final_answer(text, "strict"), "", piece)
+    check_work_grows_with_length(think_blocks, "", piece)
 
 
 @given(st.lists(st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "x", "<|e|>"])).map("".join))
@@ -89,9 +85,7 @@ def test_a_guess_in_a_thought_that_never_ends_is_no_answer(text: str, strict: st
 
 @pytest.mark.parametrize("piece", ["<think></think>", "</think>", "<|im_end|>", "<think>a", "<answer></answer>"])
 def test_many_blocks_cost_little(piece: str):
-    start = time.process_time()
-    final_answer(piece * (200_000 // len(piece)), "strict")
-    assert time.process_time() - start < 1.0
+    check_work_grows_with_length(lambda text: final_answer(text, "strict"), "", piece)
 
 
 def test_a_lone_closing_tag_ends_all_thinking_before_it():

@@ -1,9 +1,7 @@
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reward_cases import ask, check_range, outcome
+from reward_cases import ask, check_range, check_work_grows_with_length, outcome
 
 from ovrl.records import Question
 from ovrl.reward.svg_code import score
@@ -115,6 +113,4 @@ def test_never_raises_and_stays_in_range(text, mode):
 
 @pytest.mark.parametrize("piece", ["<svg", "<svg>", "<a", "<a>", "<!--", "```"])
 def test_long_input_costs_little(piece: str):
-    start = time.process_time()
-    ask(score, "<svg" + piece * (200_000 // len(piece)), GOLD)
-    assert time.process_time() - start < 2.0
+    check_work_grows_with_length(lambda text: ask(score, text, GOLD), "<svg", piece)

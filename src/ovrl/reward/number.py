@@ -37,6 +37,9 @@ _VULGAR_PART = re.compile("([0-9]?)([" + "".join(_VULGAR) + "])")
 _MAX_LENGTH = 400
 """Longer numbers are not read: nobody counts that far, and the arithmetic would cost."""
 
+_MAX_NUMBERS = 2000
+"""A text with more numbers states none."""
+
 # What makes one of several numbers the final one: "... total 45", "A total of 10", "the answer is 4".
 _MARKED = re.compile(r"(?:\btotal(?:\s+of|\s+is)?|\banswer(?:\s+is)?|\\boxed\{)[ \t]*:?[ \t$*]*\Z", re.IGNORECASE)
 _MARKED_AFTER = re.compile(r"\s*(?:in total|in all|altogether)\b", re.IGNORECASE)
@@ -103,7 +106,9 @@ def candidates(text: str) -> list[Number]:
     if not _DIGIT.search(text):
         return list(dict.fromkeys(number_words.read(text[:_MAX_LENGTH])))
     found: list[_Stated] = []
-    for match in _NUMBER.finditer(text):
+    for index, match in enumerate(_NUMBER.finditer(text)):
+        if index == _MAX_NUMBERS:
+            return []
         if (value := _value(match)) is not None and not _is_denied(text, match):
             end = match.end()
             value, end = _scaled(_signed(value, text, match), text, end)
