@@ -33,6 +33,13 @@ PAID_BY_OV15 = {"code: os._exit", "code: replace stdout", "code: input injection
 FREE = {"ocr: list with None"}
 """Whether a null among the golds spoils the others is for the reader of lines to say; here it is left out."""
 
+NULLS: dict[str, str] = {
+    "code: slow but within limit x 40": "timeout",  # in both modes; a machine twice as fast may come to its end
+    "bbox: gold is not text": "invalid_gold",
+    "bbox redos: gold side": "invalid_gold",  # the corpus has 0; the gold is no box, which says nothing of the answer
+}
+"""Attacks that may have a null reward, and why. All others get the corpus' figure."""
+
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CORPUS.exists(), reason=f"no corpus at {CORPUS}")]
 
 
@@ -177,7 +184,8 @@ def test_no_attack_does_harm(traps: Traps, mode: Mode):
     for attack, score in zip(chosen, scores[::2], strict=True):
         assert SECRET not in f"{score.extracted} {score.note}"
         if score.reward is None:
-            is_fine = score.status != "unsupported" or program.missing() is not None
+            needs_seal = attack["answer_type"] == "general-code" and program.missing() is not None
+            is_fine = score.status == ("unsupported" if needs_seal else NULLS.get(attack["name"]))
         else:
             is_free = attack["name"] in (FREE if mode == "strict" else FREE | PAID_BY_OV15)
             want = None if is_free else attack["expected_reward"]

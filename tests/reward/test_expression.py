@@ -2,13 +2,12 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reward_cases import ask, check_range, outcome
+from reward_cases import ask, calls, check_range, outcome
 
 from ovrl.reward.expression import score
 from ovrl.reward.outcome import Mode
@@ -83,9 +82,10 @@ def test_what_cannot_be_compared():
 @pytest.mark.parametrize("answer", ATTACKS)
 @pytest.mark.parametrize("mode", ["strict", "ov15"])
 def test_text_is_never_executed_and_towers_are_refused(answer, mode):
-    start = time.process_time()
-    assert ask(score, answer, "42", mode=mode).reward == 0.0
-    assert time.process_time() - start < 2.0
+    rewards: list[float | None] = []
+    # Loading the algebra takes half of these; what has been computed before it is refused would take all.
+    assert calls(lambda: rewards.append(ask(score, answer, "42", mode=mode).reward)) < 1_000_000
+    assert rewards == [0.0]
 
 
 def test_arithmetic_in_text_counts_as_the_original_counted_it():
