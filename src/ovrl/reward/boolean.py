@@ -7,6 +7,7 @@ from ovrl.records import Question, Score
 from ovrl.reward.extract import final_answer
 from ovrl.reward.outcome import Mode, graded, missed, unscored
 
+_DRESS = " \t\r\n\v\f\"'`*$.,;:!"
 _TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)*|[.,;:!?/&|\n]")
 _SIDES = {
     "yes": True, "true": True, "yep": True, "yeah": True, "yess": True,
@@ -86,13 +87,16 @@ def _side(text: str) -> bool | None:
     A side in front decides ("No, yes is wrong"); otherwise all mentions have to agree, where "not true"
     is a mention of false, and "not quite true" of neither.
     """
-    lowered = text.strip().lower()
+    lowered = text.lower().strip(_DRESS)
     if lowered in _SIDES:
         return _SIDES[lowered]
     lowered = lowered.replace("’", "'")
     if either := _EITHER.match(lowered):
         lowered = lowered[either.end() :]
-    lowered = _WRONG.sub(r"not \1", _NO_MATTER.sub("", _NO_ANSWER.sub("not", lowered)))
+    if "no " in lowered:
+        lowered = _NO_MATTER.sub("", _NO_ANSWER.sub("not", lowered))
+    if "wrong" in lowered or "incorrect" in lowered or " not " in lowered:
+        lowered = _WRONG.sub(r"not \1", lowered)
     tokens = _TOKEN.findall(lowered)
     mentions, is_joined = _mentions(tokens)
     answering = [mention for mention in mentions if not mention.is_asked] or mentions

@@ -1,5 +1,7 @@
 """Score multiple-choice replies: an option letter must be named, and must be the right one."""
 
+import functools
+
 from ovrl.records import Question, Score
 from ovrl.reward.extract import final_answer
 from ovrl.reward.option_letters import as_set, offered, option_text, tidy
@@ -24,11 +26,11 @@ def score(question: Question, completion: str, mode: Mode) -> Score:
         return missed("no_answer", answer)
     text = tidy(answer)
     letters = offered(text)
-    wanted = [(gold, _wanted(gold)) for gold in map(tidy, golds)]
+    wanted = [_wanted(gold) for gold in golds]
     for gold, right in wanted:
         if right and (right == letters or (len(right) > 1 and right == as_set(text))):
             return graded(1.0, "".join(sorted(right)))
-        if text.casefold() in (gold.casefold(), option_text(gold).casefold()) and (not right or not letters):
+        if not (right and letters) and text.casefold() in (gold.casefold(), option_text(gold).casefold()):
             return graded(1.0, text)
     if not letters:
         return missed("parse_error", text)
@@ -37,5 +39,8 @@ def score(question: Question, completion: str, mode: Mode) -> Score:
     return graded(0.0, "".join(sorted(letters)))
 
 
-def _wanted(gold: str) -> frozenset[str]:
-    return offered(gold) or (as_set(gold) if gold.isupper() else frozenset())
+@functools.lru_cache(maxsize=4096)
+def _wanted(gold: str) -> tuple[str, frozenset[str]]:
+    """Return a gold answer, tidied, and the letters that it names; many completions have the same."""
+    gold = tidy(gold)
+    return gold, offered(gold) or (as_set(gold) if gold.isupper() else frozenset())

@@ -1,8 +1,9 @@
 """Score counts and plain numbers: one number must be stated, and its value must be the gold's."""
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
+from typing import NamedTuple
 
 from ovrl.records import Question, Score
 from ovrl.reward import number_words
@@ -28,6 +29,8 @@ _NUMBER = re.compile(
     r"|\s?\\[dt]?frac\{([1-9][0-9]?)\}\{([1-9][0-9]?)\})"
     rf"|({_PLAIN})(?:\s*/\s*({_PLAIN}))?(?!\s*\^))"
 )
+_UNDIVIDED = re.compile(rf"{_BEFORE}({_PLAIN})(?!\s*\^)")
+"""The same for a text without fractions."""
 _DIGIT = re.compile(r"[0-9]")
 _SEPARATORS = str.maketrans("", "", ", \u00a0\u202f")
 _DRESS = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {ord("﹣"): "-", ord("‐"): "-", ord("‑"): "-"}
@@ -38,7 +41,7 @@ _MAX_LENGTH = 400
 """Longer numbers are not read: nobody counts that far, and the arithmetic would cost."""
 
 _MAX_NUMBERS = 2000
-"""A text with more numbers states none."""
+"""A text with so many numbers states none."""
 
 # What makes one of several numbers the final one: "... total 45", "A total of 10", "the answer is 4".
 _MARKED = re.compile(r"(?:\btotal(?:\s+of|\s+is)?|\banswer(?:\s+is)?|\\boxed\{)[ \t]*:?[ \t$*]*\Z", re.IGNORECASE)
@@ -47,6 +50,28 @@ _EQUALS = re.compile(r"=>?[ \t$*]*\Z")
 _HEDGE = re.compile(r"[\s$*]*(?:or|to|[-–—~/]|或|至|到)(?:\s+maybe|\s+perhaps|\s+even)?[\s$*]*", re.IGNORECASE)
 """Between two numbers of which either may be meant."""
 _WORD_HEDGE = re.compile(r"[0-9]\s*(?:or|to|-|–)\s*[a-z]|[a-z]\s+(?:or|to)\s+[0-9]", re.IGNORECASE)
+
+_CHANGING = (
+    *(
+        "not",
+        "n't",
+        "n’t",
+        " or ",
+        " to ",
+        "-",
+        "−",
+        "–",
+        "minus",
+        "negative",
+        "负",
+        "負",
+        " and a ",
+        " is ",
+        " would ",
+    ),
+    *number_words.SCALES,
+)
+"""In a text without these, numbers mean what their digits say; most are such."""
 
 # What stands right before a number, or right behind it, and changes its meaning.
 _MINUS = re.compile(r"(?:\b(?:minus|negative)\s+|[负負])\Z", re.IGNORECASE)
@@ -102,25 +127,31 @@ def candidates(text: str) -> list[Number]:
         if text.isdigit() and len(text) <= _MAX_LENGTH:
             return [int(text)]
     else:
-        text = _VULGAR_PART.sub(_spelled_part, text.translate(_DRESS))
+        text = _VULGAR_PART.sub(_spelled_part, text).translate(_DRESS)
     if not _DIGIT.search(text):
         return list(dict.fromkeys(number_words.read(text[:_MAX_LENGTH])))
+    pattern = _NUMBER if "/" in text or "frac" in text else _UNDIVIDED
+    matches = list(islice(pattern.finditer(text), _MAX_NUMBERS))
+    is_plain = not any(map(text.lower().__contains__, _CHANGING))
+    if len(matches) < 2 and is_plain:
+        values = map(_value, matches)
+        return [value for value in values if value is not None]
     found: list[_Stated] = []
-    for index, match in enumerate(_NUMBER.finditer(text)):
-        if index == _MAX_NUMBERS:
-            return []
-        if (value := _value(match)) is not None and not _is_denied(text, match):
-            end = match.end()
+    for match in matches if len(matches) < _MAX_NUMBERS else []:
+        value, end = _value(match), match.end()
+        if value is None or (not is_plain and _is_denied(text, match)):
+            continue
+        if not is_plain:
             value, end = _scaled(_signed(value, text, match), text, end)
-            found.append(_Stated(value, match.start(), end))
-    words = number_words.read(text[:_MAX_LENGTH]) if _WORD_HEDGE.search(text[:_MAX_LENGTH]) else []
-    if len(found) < 2:
-        return list(dict.fromkeys([*(each.value for each in found), *words]))
-    return list(dict.fromkeys([*(each.value for each in _meant(found, text)), *words]))
+        found.append(_Stated(value, match.start(), end))
+    is_hedged = not is_plain and _WORD_HEDGE.search(text[:_MAX_LENGTH])
+    words = number_words.read(text[:_MAX_LENGTH]) if is_hedged else []
+    if len(found) > 1:
+        found = _meant(found, text)
+    return list(dict.fromkeys([*(each.value for each in found), *words]))
 
 
-@dataclass(frozen=True, slots=True)
-class _Stated:
+class _Stated(NamedTuple):
     """A number and where it stands in a text."""
 
     value: Number
@@ -177,6 +208,8 @@ def _value(match: re.Match[str]) -> Number | None:
     """Return the exact value of a match; None for a division by zero or an absurd length."""
     if match.end() - match.start() > _MAX_LENGTH:
         return None
+    if match.re is _UNDIVIDED:
+        return _plain_value(match[1])
     if match[3]:
         return _mixed_value(match[3], int(match[4] or match[6]), int(match[5] or match[7]))
     above, below = (match[1], match[2]) if match[1] else (match[8], match[9])
