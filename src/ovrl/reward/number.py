@@ -1,9 +1,9 @@
 """Score counts and plain numbers: one number must be stated, and its value must be the gold's."""
 
 import re
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
-from typing import NamedTuple
 
 from ovrl.records import Question, Score
 from ovrl.reward import number_words
@@ -151,7 +151,8 @@ def candidates(text: str) -> list[Number]:
     return list(dict.fromkeys([*(each.value for each in found), *words]))
 
 
-class _Stated(NamedTuple):
+@dataclass(slots=True)
+class _Stated:
     """A number and where it stands in a text."""
 
     value: Number
