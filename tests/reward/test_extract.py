@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovrl.reward.extract import answer_blocks, final_answer, lone_answer, spoken, think_blocks, without_thinking
+from ovrl.reward.extract import answer_blocks, final_answer, spoken, think_blocks, without_thinking
 
 
 @pytest.mark.parametrize(
@@ -96,47 +96,3 @@ def test_many_blocks_cost_little(piece: str):
 
 def test_a_lone_closing_tag_ends_all_thinking_before_it():
     assert without_thinking("a<think>b</think>c</think>d<think>e</think>f") == "df"
-
-
-@pytest.mark.parametrize(
-    ("completion", "content"),
-    [
-        ("<answer>a</answer>", "a"), ("<answer></answer>", ""), ("so <answer> a </answer><|im_end|>", " a "),
-        ("<think>x</think><answer>a</answer>", "a"), ("x</think><answer>a</answer>", "a"),
-        ("<answer>a</answer><answer>b</answer>", None), ("<answer><answer>a</answer>", None), ("<answer>a", None),
-        ("</answer><answer>a", None), ("<think><answer>a</answer>", None), ("<answer>a</answer></think>", None),
-        ("<THINK>x</Think><answer>a</answer>", "a"), ("<tHINK><answer>a</answer>", None),
-        ("é</THINK><answer>a</answer>", None),  # signs beyond ASCII are left to the closer look
-        ("<answer>a</answer></answer>", None), ("", None), ("<answer>a</answer></think><ANSWER>", None),
-        ("<th\u0131nk><answer>a</answer>", None), ("é<answer>a</answer>", "a"),
-    ],
-)  # fmt: skip
-def test_a_lone_answer_needs_no_closer_look(completion: str, content: str | None):
-    assert lone_answer(completion) == content
-
-
-@settings(max_examples=1000)
-@given(
-    st.lists(
-        st.sampled_from(
-            [
-                "<answer>",
-                "</answer>",
-                "<think>",
-                "</THINK>",
-                "<th\u0131nk>",
-                "</th\u0130nk>",
-                "İ",
-                "<ANSWER>",
-                "a",
-                " b",
-                "<|im_end|>",
-            ]
-        )
-    ).map("".join)
-)
-def test_a_lone_answer_is_the_final_answer(completion: str):
-    lone = lone_answer(completion)
-    if lone is not None:
-        assert final_answer(completion, "strict") == lone
-        assert final_answer(completion, "ov15") == lone

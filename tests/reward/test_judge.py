@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovrl.records import ANSWER_TYPES, Question, Score
-from ovrl.reward.judge import MAX_CHARS, Judge, Verdict, judge
+from ovrl.reward.judge import Judge, Verdict, judge
+from ovrl.reward.outcome import MAX_CHARS
 from ovrl.reward.table import REWARDS
 
 BOX = "<think>[0, 0, 1, 1]</think>"

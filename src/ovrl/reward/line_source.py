@@ -104,10 +104,10 @@ class LineSource:
         self._ready, self._count = Lines.of(both), len(both)
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        """Yield all lines that are left."""
+        """Yield all lines that are left and not blank."""
         while not self.is_done:
             self.read()
-            yield from self.take(self._count).numbered()
+            yield from (numbered for numbered in self.take(self._count).numbered() if not numbered[1].isspace())
 
     def close(self) -> None:
         """Close the file; stdin stays open."""
@@ -123,7 +123,9 @@ class LineSource:
         self._ready, self._count = Lines(text, self._number + 1), count
         self._number += count
         if self._shards > 1 or self._limit is not None:
-            kept = [numbered for numbered in self._ready.numbered() if self._is_selected()]
+            kept = [
+                numbered for numbered in self._ready.numbered() if not numbered[1].isspace() and self._is_selected()
+            ]
             self._ready, self._count = Lines.of(kept), len(kept)
 
     def _is_selected(self) -> bool:
