@@ -21,10 +21,10 @@ from typing import Any
 
 import orjson
 
-from ovrl.reward.batch import Clock, Part
+from ovrl.reward.batch import Part
+from ovrl.reward.clock import PROGRESS, Clock
 from ovrl.reward.judge import Judge
 from ovrl.reward.line_scorer import LineScorer
-from ovrl.reward.process import PROGRESS
 
 CORPUS = Path(__file__).parents[1].parent / "shared" / "conformance" / "rewards.jsonl"
 SIMPLE = ("number", "multiple-choice", "boolean", "critic", "any", "bbox")

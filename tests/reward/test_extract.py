@@ -1,7 +1,7 @@
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ovrl.reward.extract import answer_blocks, final_answer, spoken, think_blocks, without_thinking

@@ -14,11 +14,11 @@ from ovrl.json_lines import JsonLines
 from ovrl.manifest import Identity
 from ovrl.records import ANSWER_TYPES, UNSCORED
 from ovrl.rejects import Rejects
-from ovrl.reward.batch import Batch, Clock, Duty, Lines
+from ovrl.reward.batch import Batch, Duty, Lines
+from ovrl.reward.clock import PROGRESS, Clock
 from ovrl.reward.judge import Judge
 from ovrl.reward.line_scorer import LineScorer
 from ovrl.reward.line_source import LineSource
-from ovrl.reward.process import PROGRESS
 from ovrl.reward.run import score_lines
 from ovrl.selection import Selection
 

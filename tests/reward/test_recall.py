@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovrl.reward.batch import Batch, Clock, Lines, Part
+from ovrl.reward.batch import Batch, Lines, Part
+from ovrl.reward.clock import PROGRESS, Clock
 from ovrl.reward.extract import final_answer
 from ovrl.reward.judge import Judge
 from ovrl.reward.line_scorer import LineScorer
 from ovrl.reward.outcome import Mode
-from ovrl.reward.process import PROGRESS
 from ovrl.reward.recall import _LONE_ANSWER, Recall
 
 CORPUS = Path(__file__).parents[3] / "shared" / "conformance" / "rewards.jsonl"

@@ -7,7 +7,8 @@ from typing import Any
 
 from ovrl.errors import RecordError
 from ovrl.records import ANSWER_TYPES, Score
-from ovrl.reward.batch import COMPARED, EXPLAINED, WHOLE, Batch, Clock, Part, Place, Reject
+from ovrl.reward.batch import COMPARED, EXPLAINED, WHOLE, Batch, Part, Place, Reject
+from ovrl.reward.clock import Clock
 from ovrl.reward.judge import Judge, Verdict
 from ovrl.reward.lines import Line, encode, parse
 from ovrl.reward.recall import Key, Recall

@@ -8,11 +8,11 @@ import select
 import stat
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO, Self
 
-from ovrl.errors import UsageError
+from ovrl.errors import RecordError
 from ovrl.reward.batch import Lines
+from ovrl.reward.line_files import open_lines, read_chunk
 from ovrl.selection import Selection
 
 _CHUNK = 1 << 20  # bytes
@@ -38,7 +38,9 @@ class LineSource:
         self._count = 0  # of ready lines
         self._torn: list[bytes] = []
         self._file: BinaryIO | None = None
-        self._is_pipe = False
+        self._is_pipe = self._is_fresh = False
+        self.bad: list[tuple[int, RecordError]] = []
+        """Rows that could not be read, with their numbers; `read` adds to them."""
         self.name = ""
         """How errors call the file that lines come from."""
         self._open()
@@ -69,7 +71,8 @@ class LineSource:
             if self._file is None:
                 self._open()
                 continue
-            chunk = self._file.read1(_CHUNK)  # type: ignore[attr-defined]  # buffered files have it
+            chunk = read_chunk(self._file, self.name, _CHUNK, is_first=self._is_fresh)
+            self._is_fresh = self._is_fresh and not chunk
             end = chunk.rfind(b"\n") + 1 if chunk else 0
             if end or not chunk:
                 self._keep(b"".join((*self._torn, chunk[:end])))
@@ -136,16 +139,13 @@ class LineSource:
 
     def _open(self) -> None:
         path = self._paths.popleft()
-        self._torn, self._number, self._is_pipe = [], 0, False
+        self._torn, self._number, self._is_pipe, self._is_fresh = [], 0, False, True
         if path == "-":
             buffer: BinaryIO | None = getattr(sys.stdin, "buffer", None)
             self.name, self._file = "stdin", buffer or io.BytesIO(sys.stdin.read().encode())
         else:
             self.name = path
-            try:
-                self._file = Path(path).open("rb")  # noqa: SIM115 - closed by `close`
-            except OSError as error:
-                raise UsageError(f"cannot read {path}: {error.strerror}") from error
+            self._file = open_lines(path, self.bad)
         with contextlib.suppress(OSError):  # stdin in memory has no descriptor
             self._is_pipe = not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
 

@@ -135,6 +135,8 @@ def score_lines(
             if duty.explain:
                 tally.explained += part.lines[0].splitlines()[: SHOWN - len(tally.explained)]
             on_done(int(sum(count for count, _ in part.tally.values())))
+    for number, lost in source.bad:
+        rejects.add(lost, line=number)
     counts = {**tally.counts(), "rejected": rejects.count}
     if (unknown := counts.get("unknown_answer_type")) and duty.reward is None:
         log.warning("%d lines have no answer_type, or an unknown one; they were scored as 'any'", unknown)

@@ -16,12 +16,12 @@ from dataclasses import replace
 
 from ovrl.records import Score
 from ovrl.reward import seal
-from ovrl.reward.batch import WHOLE, Asked, Batch, Clock, Duty, Part, Place, Timed
+from ovrl.reward.batch import WHOLE, Asked, Batch, Duty, Part, Place, Timed
 from ovrl.reward.channel import Channel
+from ovrl.reward.clock import PROGRESS, Clock
 from ovrl.reward.confine import confine_worker
 from ovrl.reward.judge import Judge, Plugin, Verdict, judge, load_rule
 from ovrl.reward.line_scorer import FLUSH_AFTER, LineScorer
-from ovrl.reward.process import PROGRESS
 from ovrl.reward.rule_process import RuleProcess
 
 
