@@ -1,10 +1,10 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovrl.reward.extract import answer_blocks, final_answer, spoken, think_blocks, without_thinking
+from ovrl.reward.extract import answer_blocks, final_answer, lone_answer, spoken, think_blocks, without_thinking
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,34 @@ def test_many_blocks_cost_little(piece: str):
 
 def test_a_lone_closing_tag_ends_all_thinking_before_it():
     assert without_thinking("a<think>b</think>c</think>d<think>e</think>f") == "df"
+
+
+@pytest.mark.parametrize(
+    ("completion", "content"),
+    [
+        ("<answer>a</answer>", "a"), ("<answer></answer>", ""), ("so <answer> a </answer> then<|im_end|>\n", " a "),
+        ("<think>x</think>é<think></think><answer>a</answer>", "a"), ("x</think><answer>a</answer>", "a"),
+        ("<answer>a</answer><answer>b</answer>", None), ("<answer><answer>a</answer>", None), ("<answer>a", None),
+        ("</answer><answer>a", None), ("<think><answer>a</answer>", None), ("<answer>a</answer></think>", None),
+        ("<tHINK><answer>a</answer>", None), ("<answer>a < b</answer>", None), ("", None),
+        ("<th\u0131nk><answer>a</answer>", None), ("<answer>a</answer><|im_end|><|im_end|>", None),
+    ],
+)  # fmt: skip
+def test_a_lone_answer_needs_no_closer_look(completion: str, content: str | None):
+    found = lone_answer(completion)
+    assert (found and found[1]) == content
+
+
+PIECES = ("<answer>", "</answer>", "<think>", "</think>", "</THINK>", "<th\u0131nk>", "</th\u0130nk>", "a", " b",
+          "İ", "<|im_end|>")  # fmt: skip
+
+
+@settings(max_examples=1000)
+@given(
+    st.lists(st.sampled_from(PIECES)).map("".join)
+    | st.lists(st.sampled_from(["<think>a</think>", "</think>", "<answer>b</answer>", "c"])).map("".join)
+)
+def test_a_lone_answer_is_the_final_answer(completion: str):
+    if found := lone_answer(completion):
+        for mode in ("strict", "ov15"):  # the long way, and what `final_answer` says
+            assert answer_blocks(spoken(completion, mode)) == [found[1]] == [final_answer(completion, mode)]

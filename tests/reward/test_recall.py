@@ -5,16 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ovrl.reward.batch import Batch, Lines, Part
 from ovrl.reward.clock import PROGRESS, Clock
-from ovrl.reward.extract import final_answer
 from ovrl.reward.judge import Judge
 from ovrl.reward.line_scorer import LineScorer
 from ovrl.reward.outcome import Mode
-from ovrl.reward.recall import _LONE_ANSWER, Recall
+from ovrl.reward.recall import Recall
 
 CORPUS = Path(__file__).parents[3] / "shared" / "conformance" / "rewards.jsonl"
 PLAIN: dict[str, Any] = {"completion": "<answer>3</answer>", "answer": "3", "answer_type": "number"}
@@ -112,33 +109,3 @@ def test_what_is_no_record_is_left_to_the_judge(text: bytes):
     recall = Recall("strict")
     recall.run([json.dumps({"completion": "x", "answer": "x"}).encode()], 0, Part())  # its names are known
     assert recall.run([text], 0, Part()) == (0, None)
-
-
-@pytest.mark.parametrize(
-    ("completion", "content"),
-    [
-        ("<answer>a</answer>", "a"), ("<answer></answer>", ""), ("so <answer> a </answer> then<|im_end|>\n", " a "),
-        ("<think>x</think>é<think></think><answer>a</answer>", "a"), ("x</think><answer>a</answer>", "a"),
-        ("<answer>a</answer><answer>b</answer>", None), ("<answer><answer>a</answer>", None), ("<answer>a", None),
-        ("</answer><answer>a", None), ("<think><answer>a</answer>", None), ("<answer>a</answer></think>", None),
-        ("<tHINK><answer>a</answer>", None), ("<answer>a < b</answer>", None), ("", None),
-        ("<th\u0131nk><answer>a</answer>", None), ("<answer>a</answer><|im_end|><|im_end|>", None),
-    ],
-)  # fmt: skip
-def test_a_lone_answer_needs_no_closer_look(completion: str, content: str | None):
-    found = _LONE_ANSWER(completion)
-    assert (found and found[1]) == content
-
-
-PIECES = ("<answer>", "</answer>", "<think>", "</think>", "</THINK>", "<th\u0131nk>", "</th\u0130nk>", "a", " b",
-          "İ", "<|im_end|>")  # fmt: skip
-
-
-@settings(max_examples=1000)
-@given(
-    st.lists(st.sampled_from(PIECES)).map("".join)
-    | st.lists(st.sampled_from(["<think>a</think>", "</think>", "<answer>b</answer>", "c"])).map("".join)
-)
-def test_a_lone_answer_is_the_final_answer(completion: str):
-    if found := _LONE_ANSWER(completion):
-        assert final_answer(completion, "strict") == final_answer(completion, "ov15") == found[1]

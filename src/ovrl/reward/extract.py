@@ -21,6 +21,13 @@ _GUESS = re.compile(
 _BEFORE = 40
 _OPEN, _CLOSE = "<answer>", "</answer>"
 
+lone_answer = re.compile(
+    r"[^<]*+(?:</think>[^<]*+)?+(?:<think>[^<]*+</think>[^<]*+)*+"
+    r"<answer>([^<]*+)</answer>[^<]*+(?:<\|[A-Za-z0-9_]{1,40}\|>\s*+)?+"
+).fullmatch
+"""Matches one answer block, perhaps behind thoughts and before a special token, with no other "<" anywhere: in both
+modes it is the final answer."""
+
 
 def answer_blocks(text: str) -> list[str]:
     """Return the content of every complete answer block, left to right, unstripped."""
@@ -81,6 +88,8 @@ def final_answer(completion: str, mode: Mode) -> str | None:
 
     In a thought that was never closed, `strict` takes the last block as the answer unless it is called a guess.
     """
+    if lone := lone_answer(completion):
+        return lone[1]
     text = spoken(completion, mode)
     spans = _answer_spans(text)
     if not spans:

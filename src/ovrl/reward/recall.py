@@ -3,7 +3,6 @@
 This is the hot path of `ovrl score`, about two microseconds for a line of which half goes to reading its JSON.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import orjson
 
 from ovrl.reward import spatial
 from ovrl.reward.batch import Part
-from ovrl.reward.extract import final_answer
+from ovrl.reward.extract import final_answer, lone_answer
 from ovrl.reward.judge import is_guess
 from ovrl.reward.lines import ANSWER_NAMES, COMPLETION_NAMES, SCORE_NAMES
 from ovrl.reward.outcome import Mode
@@ -26,13 +25,6 @@ _MOST_SCORES = 16_384
 _MOST_SHAPES = 1024
 _MOST_FIELDS = 64
 _TEXT = frozenset({str, type(None)})
-
-_LONE_ANSWER = re.compile(
-    r"[^<]*+(?:</think>[^<]*+)?+(?:<think>[^<]*+</think>[^<]*+)*+"
-    r"<answer>([^<]*+)</answer>[^<]*+(?:<\|[A-Za-z0-9_]{1,40}\|>\s*+)?+"
-).fullmatch
-"""One answer block, perhaps behind thoughts and before a special token, and no other "<" anywhere: in both modes it
-is the final answer."""
 
 Key = tuple[Any, ...]
 """Final answer, gold answers, the three types, and the box of a spatial problem: all that decides the score."""
@@ -128,7 +120,7 @@ class Recall:
             answer = answer[0] if len(answer) == 1 else tuple(answer)
         if type(answer) is not str and not (type(answer) is tuple and all(type(gold) is str for gold in answer)):
             return None
-        if lone := _LONE_ANSWER(completion):
+        if lone := lone_answer(completion):
             final = lone[1]
         elif self._mode == "strict" and is_guess(completion):
             return None
