@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ovrl.errors import UsageError
@@ -32,6 +32,7 @@ def source(tmp_path: Path, *texts: bytes, selection: Selection | None = None) ->
 def test_every_line_comes_once_with_its_number(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], is_torn: bool, chunk: int, count: int
 ):
+    assume(not b"".join(lines[:1]).startswith((b"PAR1", b"\x1f\x8b", b"\xef\xbb\xbf")))
     text = b"".join(line + b"\n" for line in lines)
     text = text[:-1] if is_torn else text
     with pytest.MonkeyPatch.context() as patch:

@@ -94,9 +94,13 @@ class LineSource:
         if count >= self._count:
             self._ready, self._count = Lines(b"", self._number + 1), 0
             return ready
-        end = 0
-        for _ in range(count):
-            end = ready.text.index(b"\n", end) + 1
+        # Where so many lines of middling length end; then back to what was asked for, line by line.
+        end = ready.text.rfind(b"\n", 0, len(ready.text) * count // self._count) + 1 or ready.text.index(b"\n") + 1
+        found = ready.text.count(b"\n", 0, end)
+        while found > count:
+            end = ready.text.rfind(b"\n", 0, end - 1) + 1
+            found -= 1
+        count = found
         taken, left = (ready.numbers[:count], ready.numbers[count:]) if ready.numbers else (None, None)
         self._ready, self._count = Lines(ready.text[end:], ready.first + count, left), self._count - count
         return Lines(ready.text[:end], ready.first, taken)
