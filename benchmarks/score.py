@@ -1,15 +1,18 @@
 """`ovrl score` as a whole against what it stands beside, by answer type; every figure is a ratio measured in this run.
 
-    python benchmarks/score.py [--corpus FILE] [--lines 100000] [--rounds 3] [--only simple,cores,...]
+    python benchmarks/score.py [--corpus FILE] [--lines 200000] [--rounds 3] [--only simple,cores,...] [--cpu]
 
 The lines are the conformance corpus', repeated. "distinct" makes every completion different by a number in
-its thinking, so that nothing is remembered from one line to the next. `benchmarks/math_rule.py` and
-`benchmarks/rules.py` measure single rules against their peers.
+its thinking, as samples of one model are; "unseen" gives every line a gold answer more that no other line has,
+so that nothing is known from one line to the next and every rule is applied. `--cpu` takes processor time of all
+processes instead of the clock, for machines that others use too; it says nothing about two cores.
+`benchmarks/math_rule.py` and `benchmarks/rules.py` measure single rules against their peers.
 """
 
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -21,18 +24,21 @@ from typing import Any
 
 import orjson
 
-from ovrl.reward.batch import Clock, Part
+from ovrl.reward.batch import Batch
+from ovrl.reward.clock import PROGRESS, Clock
 from ovrl.reward.judge import Judge
 from ovrl.reward.line_scorer import LineScorer
-from ovrl.reward.process import PROGRESS
+from ovrl.reward.line_source import LineSource
+from ovrl.selection import Selection
 
 CORPUS = Path(__file__).parents[1].parent / "shared" / "conformance" / "rewards.jsonl"
 SIMPLE = ("number", "multiple-choice", "boolean", "critic", "any", "bbox")
 NAMES = ("id", "answer_type", "problem_type", "response", "answer", "prompt")
+VARIANTS = ("repeated", "distinct", "unseen")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def corpus_lines(path: Path, answer_types: tuple[str, ...], count: int, *, is_distinct: bool = False) -> bytes:
+def corpus_lines(path: Path, answer_types: tuple[str, ...], count: int, variant: str = "repeated") -> bytes:
     """Return so many lines of the corpus' records of these types, as other frameworks dump them."""
     records = [json.loads(line) for line in path.read_text().splitlines()]
     chosen = [r for r in records if r.get("answer_type") in answer_types and r["entry"] == "RewardSystem.reward"]
@@ -40,16 +46,28 @@ def corpus_lines(path: Path, answer_types: tuple[str, ...], count: int, *, is_di
     lines: list[bytes] = []
     for number in range(count):
         record = chosen[number % len(chosen)]
-        if is_distinct:
+        if variant != "repeated":
             record = record | {"response": f"<think>{number}</think>{record['response']}"}
+        if variant == "unseen":
+            golds = record["answer"] if isinstance(record["answer"], list) else [record["answer"]]
+            record = record | {"answer": [*golds, f"unseen {number}"]}
         lines.append(orjson.dumps(record) + b"\n")
     return b"".join(lines)
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
+
+
+def processor_time() -> float:
+    """Return the seconds that all processes took which have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+clock: Callable[[], float] = time.perf_counter
 
 
 def command(source: Path, *arguments: str) -> None:
@@ -77,20 +95,23 @@ def ratios(rounds: int, peer: Callable[[], Any], *others: Callable[[], Any]) -> 
 
 
 def simple(corpus: Path, folder: Path, lines: int, rounds: int) -> None:
-    print(f"\nend to end over an orjson loop on the same {lines:,} lines (times, smaller is better)")
-    print(f"{'answer type':<18}{'1 worker':>10}{'2 workers':>11}{'distinct, 1':>13}{'distinct, 2':>13}")
+    print(
+        f"\nend to end over an orjson loop on the same {lines:,} lines, with 1 and 2 workers (times, smaller is better)"
+    )
+    print(f"{'answer type':<18}" + "".join(f"{variant:>13}, 1{'2':>7}" for variant in VARIANTS))
     for answer_type in SIMPLE:
-        row: list[float] = []
-        for is_distinct in (False, True):
+        row = f"{answer_type:<18}"
+        for variant in VARIANTS:
             source = folder / "simple.jsonl"
-            source.write_bytes(corpus_lines(corpus, (answer_type,), lines, is_distinct=is_distinct))
-            row += ratios(
+            source.write_bytes(corpus_lines(corpus, (answer_type,), lines, variant))
+            one, two = ratios(
                 rounds,
                 lambda source=source: loop(source),
                 lambda source=source: command(source, "--workers", "1"),
                 lambda source=source: command(source, "--workers", "2"),
             )
-        print(f"{answer_type:<18}{row[0]:>10.2f}{row[1]:>11.2f}{row[2]:>13.2f}{row[3]:>13.2f}", flush=True)
+            row += f"{one:>16.2f}{two:>7.2f}"
+        print(row, flush=True)
 
 
 def cores(corpus: Path, folder: Path, rounds: int) -> None:
@@ -101,7 +122,7 @@ def cores(corpus: Path, folder: Path, rounds: int) -> None:
         ("svg-code", ("svg-code",), 2_000),
     ):
         source = folder / "cores.jsonl"
-        source.write_bytes(corpus_lines(corpus, types, count, is_distinct=True))
+        source.write_bytes(corpus_lines(corpus, types, count, "distinct"))
         (ratio,) = ratios(
             rounds, lambda source=source: command(source, "--workers", "2"),
             lambda source=source: command(source, "--workers", "1"),
@@ -112,12 +133,13 @@ def cores(corpus: Path, folder: Path, rounds: int) -> None:
 def isolation(corpus: Path, folder: Path, rounds: int) -> None:
     print("\none isolated worker over the same rules in one process (times, 1 is free)")
     for name, types, count in (
+        ("simple types", SIMPLE, 200_000),
         ("ocrtext, html-code", ("ocrtext", "html-code"), 20_000),
         ("math-expressions", ("math-expressions",), 4_000),
         ("svg-code", ("svg-code",), 1_000),
     ):
         source = folder / "isolation.jsonl"
-        source.write_bytes(corpus_lines(corpus, types, count, is_distinct=True))
+        source.write_bytes(corpus_lines(corpus, types, count, "distinct"))
         (ratio,) = ratios(
             rounds,
             lambda source=source: subprocess.run(
@@ -133,21 +155,19 @@ def in_process(source: Path) -> None:
     import ovrl.cli.main
     import ovrl.reward.run  # noqa: F401 - what the command imports
 
-    scorer, part = LineScorer(Judge(), Clock(bytearray(PROGRESS.size))), Part()
-    with source.open("rb") as lines, Path(os.devnull).open("wb") as out:
-        for number, line in enumerate(lines, start=1):
-            scorer.score(number, (number, line), {}, part)
-            if number % 1000 == 0:
+    scorer = LineScorer(Judge(), Clock(bytearray(PROGRESS.size)))
+    with LineSource([str(source)], Selection()) as lines, Path(os.devnull).open("wb") as out:
+        while not lines.is_done:
+            lines.read()
+            for part in scorer.score(Batch(lines=lines.take(1000))):
                 out.write(b"".join(part.lines))
-                part = Part()
-        out.write(b"".join(part.lines))
 
 
 def memory(corpus: Path, folder: Path) -> None:
     print("\npeak memory of the largest process (MiB)")
     for megabytes in (10, 100):
         source = folder / "memory.jsonl"
-        text = corpus_lines(corpus, SIMPLE, 20_000, is_distinct=True)
+        text = corpus_lines(corpus, SIMPLE, 20_000, "distinct")
         source.write_bytes(b"".join(text for _ in range(megabytes * 1_000_000 // len(text) + 1)))
         code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
         code += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)"
@@ -167,14 +187,18 @@ def start(folder: Path, rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, default=CORPUS)
-    parser.add_argument("--lines", type=int, default=100_000)
+    parser.add_argument("--lines", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="simple,cores,isolation,memory,start")
+    parser.add_argument("--cpu", action="store_true", help="measure processor time")
     parser.add_argument("--in-process", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.in_process:
         in_process(asked.in_process)
         return
+    if asked.cpu:
+        global clock
+        clock = processor_time
     wanted = asked.only.split(",")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -54,6 +54,8 @@ QUESTION = {"problem": "What is 1 + 2?", "answer": "3", "answer_type": "number"}
         (["score", "--reward", "no.py:f"], 2, "no such file: no.py"),
         (["score", "--mode", "lax"], 2, "'lax' is not one of"),
         (["score", "--timeout", "0"], 2, "--timeout: score.timeout: Input should be greater than 0"),
+        (["score", "--null-as", "nan"], 2, "--null-as nan: JSON has no such number"),
+        (["score", "-s", "score.weights.accuracy=.inf"], 2, "score.weights.accuracy: Input should be a finite number"),
         (["score", "--fail-on", "few"], 2, "--fail-on 'few'"),
         (["score", "-s", "scor.mode=x"], 2, "no such setting 'scor.mode'. Did you mean 'score.mode'?"),
         (["score", "-c", "no.yaml"], 2, "cannot read the settings file no.yaml"),

@@ -44,6 +44,16 @@ def test_score(shell: Started, tmp_path: Path, number: int):
     assert [(r["sample_id"], r["reward"]) for r in lines_of(tmp_path / "s.jsonl")] == [(f"s{i}", i) for i in range(60)]
 
 
+def test_what_goes_to_stdout_is_not_said_to_be_saved(shell: Started, tmp_path: Path):
+    (tmp_path / "slow.py").write_text("import time\nfrom pathlib import Path\ndef rule(record):\n"
+                                      "    Path('begun').touch()\n    time.sleep(60)\n")  # fmt: skip
+    (tmp_path / "c.jsonl").write_text(json.dumps(line("a")) + "\n")
+    process = shell.start("score", "c.jsonl", "--reward", "slow.py:rule")
+    stopped = shell.stop_when(process, (tmp_path / "begun").exists, signal.SIGTERM)
+    assert stopped.code == 143
+    assert "what went to stdout is not resumed; give -o FILE for that" in stopped.error
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_rollout_with_a_model(shell: Started, cli: Cli, jsonl: Path, tiny: Path, tmp_path: Path, number: int):
     small = ["--max-new-tokens", 24, "-s", "rollout.engine.batch_size=2", "-s", "rollout.engine.device=cpu"]

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovrl.records import ANSWER_TYPES, Question, Score
-from ovrl.reward.judge import MAX_CHARS, Judge, Verdict, judge
+from ovrl.reward.judge import Judge, Verdict, judge, load_rule
+from ovrl.reward.outcome import MAX_CHARS
 from ovrl.reward.table import REWARDS
 
 BOX = "<think>[0, 0, 1, 1]</think>"
@@ -74,7 +75,26 @@ def test_three_different_answers_are_guesses():
 
 def test_too_long_is_not_read():
     score = judge(Question(answer=("a",)), "<answer>a</answer>" + " " * MAX_CHARS).score
-    assert (score.reward, score.status) == (0.0, "parse_error")
+    assert (score.reward, score.status, score.note) == (
+        0.0,
+        "parse_error",
+        "longer than 200,000 characters, and not read",
+    )
+
+
+def test_a_rule_that_shares_its_time_out_is_told_the_limit(monkeypatch: pytest.MonkeyPatch):
+    told: list[float] = []
+
+    def rule(question: Question, completion: str, mode: str, *, limit_s: float = 10.0) -> Score:
+        told.append(limit_s)
+        return Score(reward=1.0)
+
+    load_rule.cache_clear()
+    monkeypatch.setattr("ovrl.reward.exact.score", rule)
+    judge(Question(), "x")
+    Judge(limit_s=2.5)(Question(), "x", {})
+    load_rule.cache_clear()
+    assert told == [10.0, 2.5]
 
 
 def ask(plugin: Any = None, completion: str = "<answer>a</answer>", **more: Any) -> Verdict:
@@ -98,7 +118,9 @@ def test_a_plug_in_that_raises_or_returns_no_number_is_an_error():
     verdict = ask(broken)
     assert (verdict.score.reward, verdict.score.status, verdict.score.note) == (None, "error", "RuntimeError: bug")
     assert verdict.scorer.endswith(":broken")
-    for value in (math.nan, math.inf, "much", None, Score(reward=math.nan)):
+    odd: Any = object()
+    shapeless = [Score(reward=1.0, extracted=odd), Score(reward=1.0, note=odd), Score(reward=1.0, status=odd)]
+    for value in (math.nan, math.inf, "much", None, Score(reward=math.nan), *shapeless):
         assert ask(lambda record, value=value: value).score.status == "error"
 
 

@@ -1,10 +1,13 @@
 """Lines of files and pipes: numbered, selected, none lost at the edge of a chunk."""
 
+import gzip
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ovrl.errors import UsageError
@@ -29,6 +32,7 @@ def source(tmp_path: Path, *texts: bytes, selection: Selection | None = None) ->
 def test_every_line_comes_once_with_its_number(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], is_torn: bool, chunk: int, count: int
 ):
+    assume(not b"".join(lines[:1]).startswith((b"PAR1", b"\x1f\x8b", b"\xef\xbb\xbf")))
     text = b"".join(line + b"\n" for line in lines)
     text = text[:-1] if is_torn else text
     with pytest.MonkeyPatch.context() as patch:
@@ -40,8 +44,9 @@ def test_every_line_comes_once_with_its_number(
                 taken = read.take(count)
                 assert taken.text.count(b"\n") <= count
                 got += taken.numbered()
-    wanted = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    assert [(number, line.rstrip(b"\n")) for number, line in got] == wanted
+    assert [(number, line.rstrip(b"\n")) for number, line in got] == [
+        (number, line) for number, line in enumerate(lines, 1) if line or number < len(lines) or not is_torn
+    ]
 
 
 @pytest.mark.parametrize(
@@ -95,3 +100,38 @@ def test_a_pipe_gives_what_is_there(tmp_path: Path):
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
     with pytest.raises(UsageError, match=r"cannot read .*absent\.jsonl: No such file"):
         LineSource([str(tmp_path / "absent.jsonl")], Selection())
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path):
+    with source(tmp_path, b"\xef\xbb\xbfa\nb\n", b"\xef\xbb\xbfc\n") as read:
+        assert [line for _, line in read] == [b"a\n", b"b\n", b"c\n"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.jsonl", b"PAR1....", "is parquet; give it as a file whose name ends in .parquet"),
+        ("a.jsonl", gzip.compress(b"a\n"), r"is compressed; unpack it \(zcat\)"),
+        ("a.gz", b"a\n", "cannot be unpacked: Not a gzipped file"),
+        ("a.gz", gzip.compress(b"a\n" * 9)[:-9], "cannot be unpacked"),
+        ("a.json", b' [{"a": 1}]', "is one JSON array, .* jq -c"),
+        ("a.parquet", b"a\n", "is not a parquet file"),
+    ],
+)
+def test_what_are_no_lines_is_refused_with_the_remedy(tmp_path: Path, name: str, text: bytes, message: str):
+    (tmp_path / name).write_bytes(text)
+    with pytest.raises(UsageError, match=message), LineSource([str(tmp_path / name)], Selection()) as read:
+        list(read)
+
+
+def test_rows_that_are_lost_leave_the_numbers_right(tmp_path: Path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": [f"{n}" * 50 for n in range(9)]}), path, row_group_size=3, compression="none",
+                   use_dictionary=False, write_statistics=False, write_page_checksum=True)  # fmt: skip
+    data = bytearray(path.read_bytes())
+    data[data.index(b"4" * 50)] ^= 1
+    path.write_bytes(data)
+    with LineSource([str(path)], Selection()) as read:
+        assert [(number, line[6:7]) for number, line in read] == [(n + 1, b"%d" % n) for n in (0, 1, 2, 6, 7, 8)]
+        ((number, lost),) = read.bad
+    assert (number, lost.records, lost.where) == (4, 3, f"{path}:4")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ovrl.errors import RecordError
 from ovrl.records import Question
-from ovrl.reward.lines import ANSWER_NAMES, COMPLETION_NAMES, SCORE_NAMES, encode, memo_key, parse
+from ovrl.reward.lines import ANSWER_NAMES, COMPLETION_NAMES, SCORE_NAMES, encode, parse
 
 PLAIN = {"completion": "<answer>3</answer>", "answer": ["3"], "answer_type": "number"}
 SCORE = {"reward": 1.0, "components": {"accuracy": 1.0}, "status": "ok"}
@@ -64,6 +64,7 @@ def test_a_null_gold_is_no_gold_and_an_absent_one_is_an_error():
         ({"completion": "x", "answer": "y", "meta": [1]}, "meta"),
         ({"completions": "x", "answer": "y"}, "completions"),
         ({"completions": ["x", 3], "answer": "y"}, "completions.1"),
+        ({"completions": [], "answer": "y"}, "completions"),
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_named(fields: dict[str, Any], field: str):
@@ -106,8 +107,15 @@ def test_unknown_fields_keep_their_bytes():
 
 
 def test_an_earlier_score_is_replaced():
-    old = raw(**PLAIN, reward=0.0, status="error", note="it fell", explain={}, mine=1)
-    assert json.loads(encode(parse(old, 1)[0], SCORE)) == PLAIN | {"mine": 1} | SCORE
+    score = {"reward": 0.0, "status": "error", "scorer": "number", "mode": "ov15", "note": "it fell", "explain": {}}
+    assert json.loads(encode(parse(raw(**PLAIN, **score, mine=1), 1)[0], SCORE)) == PLAIN | {"mine": 1} | SCORE
+
+
+def test_fields_of_the_user_that_are_called_like_the_scores_are_kept_under_another_name():
+    mine = {"reward": 0.25, "note": "by hand", "mode": "chat", "input_note": "older"}
+    out = json.loads(encode(parse(raw(**PLAIN, **mine), 1)[0], SCORE))
+    kept = {"input_reward": 0.25, "input_input_note": "by hand", "input_mode": "chat", "input_note": "older"}
+    assert out == PLAIN | kept | SCORE
 
 
 @pytest.mark.parametrize(
@@ -132,24 +140,3 @@ def test_whatever_else_is_in_a_record_comes_out_again(extra: dict[str, Any]):
     for name in ("meta", "problem", "problem_type", "prompt_type", "completions"):
         record.pop(name, None)
     assert json.loads(encode(parse(raw(**record), 1)[0], SCORE)) == record | SCORE
-
-
-@pytest.mark.parametrize("change", [{"completion": "<answer>4</answer>"}, {"answer": "4"}, {"answer_type": "any"}])
-def test_what_decides_the_score_is_in_the_key(change: dict[str, Any]):
-    assert memo_key(PLAIN) == ("3", "3", "number")
-    assert memo_key(PLAIN | change) != memo_key(PLAIN)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"answer_type": "math-expressions"}, {"answer_type": "svg-code"}, {"answer_type": None}, {"answer_type": []},
-        {"completion": "3"}, {"completion": f"<answer>{'x' * 257}</answer>"}, {"completion": 3},
-        {"meta": {"bbox": {}}}, {"problem": 3}, {"problem_type": []}, {"problem_type": "spatial-reasoning"},
-        {"prompt_type": {}}, {"prompt_type": "loud"}, {"reward": 1.0}, {"answer": ["a", "b"]}, {"answer": 3},
-        {"completions": []},
-    ],
-)  # fmt: skip
-def test_what_has_to_be_looked_at_has_no_key(change: dict[str, Any]):
-    assert memo_key(PLAIN | change) is None
-    assert memo_key([1]) is None

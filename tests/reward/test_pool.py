@@ -1,8 +1,10 @@
 """The pool against rules that hang, die and print; time limits are told apart by status, never by seconds."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from ovrl.errors import OvrlError
 from ovrl.records import Question
@@ -87,3 +89,17 @@ def test_workers_that_do_not_start_end_the_work(tmp_path: Path):
     settings = ScoreSettings(reward=f"{tmp_path}/broken.py:score", workers=1)
     with ScorePool(settings) as pool, pytest.raises(OvrlError, match="do not start"):
         pool.submit(Question(answer=("x",)), "a").result()
+
+
+ENDLESS = {"timeout": 1e300}
+
+
+def test_a_time_limit_that_no_clock_can_hold_is_no_limit(rule: str):
+    with ScorePool(ScoreSettings(reward=f"{rule}:score", workers=1, **ENDLESS)) as pool:
+        assert pool.submit(Question(answer=("x",)), "a").result().verdict.score.status == "ok"
+
+
+@pytest.mark.parametrize("wrong", [{"weights": {"accuracy": "nan"}}, {"weights": {"box": "inf"}}, {"timeout": "inf"}])
+def test_settings_are_finite(wrong: dict[str, Any]):
+    with pytest.raises(ValidationError, match="finite number"):
+        ScoreSettings(**wrong)

@@ -14,11 +14,11 @@ from ovrl.json_lines import JsonLines
 from ovrl.manifest import Identity
 from ovrl.records import ANSWER_TYPES, UNSCORED
 from ovrl.rejects import Rejects
-from ovrl.reward.batch import Clock, Duty, Part
+from ovrl.reward.batch import Batch, Duty, Lines
+from ovrl.reward.clock import PROGRESS, Clock
 from ovrl.reward.judge import Judge
 from ovrl.reward.line_scorer import LineScorer
 from ovrl.reward.line_source import LineSource
-from ovrl.reward.process import PROGRESS
 from ovrl.reward.run import score_lines
 from ovrl.selection import Selection
 
@@ -76,9 +76,7 @@ def test_any_text_in_any_field_is_scored_and_company_changes_nothing(records: li
     lines = [json.dumps(record).encode() + b"\n" for record in records]
     for line in [*lines, *reversed(lines)]:  # the second time, much of it is remembered
         alone = LineScorer(Judge(mode=mode), Clock(bytearray(PROGRESS.size)))
-        parts = Part(), Part()
-        together.score(0, (1, line), {}, parts[0])
-        alone.score(0, (1, line), {}, parts[1])
+        parts = [next(scorer.score(Batch(lines=Lines(line, 1)))) for scorer in (together, alone)]
         assert not parts[0].rejects
         got, want = (json.loads(part.lines[0]) for part in parts)
         assert without_time(got) == without_time(want)

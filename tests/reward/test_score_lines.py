@@ -1,11 +1,14 @@
 """The job of scoring: order, resume, purity, and what slow and fatal completions cost the others."""
 
+import gzip
 import json
 import random
 import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ovrl.errors import UsageError
@@ -137,14 +140,14 @@ def test_a_lone_carriage_return_ends_no_line(tmp_path: Path):
     assert [record["reward"] for record in scored] == [1.0, 0.0]
 
 
-def resume(tmp_path: Path, lines: list[dict[str, Any]], kept: bytes) -> list[dict[str, Any]]:
+def resume(tmp_path: Path, lines: list[dict[str, Any]], kept: bytes, **duty: Any) -> tuple[list[Any], Tally]:
     """Score again, as if the first run had been stopped after these bytes."""
     out = tmp_path / "out.jsonl"
     (tmp_path / "out.jsonl.partial").write_bytes(kept)
     out.unlink()
     manifest = tmp_path / "out.jsonl.manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"finished": None}))
-    return run(tmp_path, lines)[0]
+    return run(tmp_path, lines, **duty)
 
 
 @pytest.mark.parametrize("cut", range(9))
@@ -159,7 +162,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, cut: int):
     text = (tmp_path / "out.jsonl").read_bytes()
     ends = [0] + [position + 1 for position, sign in enumerate(text) if sign == 10]
     torn = text[: ends[cut] + 7] if cut < len(ends) - 1 else text
-    got = resume(tmp_path, lines, torn)
+    got, _ = resume(tmp_path, lines, torn)
     strip = [{name: value for name, value in record.items() if name != "elapsed_ms"} for record in got]
     assert strip == [{name: value for name, value in record.items() if name != "elapsed_ms"} for record in want]
     whole = min(cut, 8)
@@ -197,12 +200,9 @@ def test_modes_side_by_side_the_largest_differences_first(tmp_path: Path):
         {"id": "free", "completion": "<answer>know</answer>", "answer": "no", "answer_type": "boolean"},
     ]
     scored, tally = run(tmp_path, lines, compare="ov15")
-    assert [record["compared"]["reward"] for record in scored] == [
-        1.0,
-        0.0,
-        pytest.approx(scored[2]["compared"]["reward"]),
-        1.0,
-    ]
+    # Five edits from "abcd" to "abcd efgh"; the original divides by the eleven signs of the gold as it stands.
+    assert [record["compared"]["reward"] for record in scored] == [1.0, 0.0, pytest.approx(1 - 5 / 11), 1.0]
+    assert scored[2]["reward"] == 0.0  # 1 - 5 / 9 is below one half
     assert [d["id"] for d in tally.largest_differences()][:2] == ["sign", "free"]
     assert tally.differing["number"] == 1
     (sign,) = [d for d in tally.largest_differences() if d["id"] == "sign"]
@@ -229,3 +229,91 @@ def test_nulls_may_be_written_as_a_number(tmp_path: Path):
     lines = [{"completion": "<answer>B</answer>", "answer": "", "answer_type": "any"}]
     scored, _ = run(tmp_path, lines, null_as=-1.0)
     assert (scored[0]["reward"], scored[0]["status"]) == (-1.0, "invalid_gold")
+
+
+COUNTS = [
+    {"id": "a", "completion": "<answer>-3</answer>", "answer": "-3", "answer_type": "number"},
+    {"id": "b", "completion": "<answer>1,000</answer>", "answer": "1000", "answer_type": "number"},
+    {"id": "c", "completion": "<answer>know</answer>", "answer": "no", "answer_type": "boolean"},
+]
+
+
+@pytest.mark.parametrize("kept", range(4))
+def test_a_resumed_comparison_counts_all_of_it(tmp_path: Path, kept: int):
+    _, want = run(tmp_path, COUNTS, compare="ov15", null_as=0.5)
+    text = (tmp_path / "out.jsonl").read_bytes()
+    torn = b"".join(text.splitlines(keepends=True)[:kept])
+    _, got = resume(tmp_path, COUNTS, torn, compare="ov15", null_as=0.5)
+    assert got.differing == want.differing == {"number": 2, "boolean": 1}
+    assert got.largest_differences() == want.largest_differences()
+    assert [found["line"] for found in got.largest_differences()] == [1, 2, 3]
+
+
+def test_modes_are_compared_by_the_rule_that_was_asked_for(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    lines = [{"completion": "<answer>3.0</answer>", "answer": "3", **kind} for kind in ({}, {"answer_type": "any"})]
+    scored, tally = run(tmp_path, lines, reward="number", compare="ov15")
+    assert [(line["reward"], line["scorer"], line["compared"]["reward"]) for line in scored] == [
+        (1.0, "number", 0.0)
+    ] * 2
+    assert tally.differing == {"unknown": 1, "any": 1}
+    assert "scored as 'any'" not in caplog.text
+    run(tmp_path, lines, "plain")
+    assert "1 lines have no answer_type" in caplog.text
+
+
+def test_what_is_judged_besides_has_a_time_limit_of_its_own(tmp_path: Path):
+    """A rule that hangs when it is asked about one gold alone, as an explanation does."""
+    (tmp_path / "odd.py").write_text(
+        "import time\ndef rule(record):\n    while len(record['answer']) == 1:\n        time.sleep(1)\n    return 1.0\n"
+    )
+    lines = [{"id": name, "completion": "x", "answer": [name, "y"]} for name in "ab"]
+    scored, tally = run(tmp_path, lines, timeout=0.5, reward=f"{tmp_path}/odd.py:rule", explain=True, compare="ov15")
+    assert [(line["reward"], line["status"], line["explain"]["gold"]) for line in scored] == [
+        (1.0, "ok", "a"), (1.0, "ok", "b")
+    ]  # fmt: skip
+    assert [line["compared"]["reward"] for line in scored] == [1.0, 1.0]
+    assert tally.counts()["unscored"] == 0
+
+
+def test_time_to_load_a_library_is_not_the_completions(tmp_path: Path):
+    """Sympy alone takes a second to import, and both lines name a rule that needs it, one by its type."""
+    lines = [{"completion": "<answer>$x+1$</answer>", "answer": "$1+x$", "answer_type": "math-expressions"}]
+    for name, more in (("own", {}), ("asked", {"reward": "math-expressions"})):
+        scored, _ = run(tmp_path, [lines[0] | ({"answer_type": "any"} if more else {})], name, timeout=0.4, **more)
+        assert (scored[0]["status"], scored[0]["reward"]) == ("ok", 1.0)
+
+
+@pytest.mark.parametrize("answer_type", ["number", "general-code"])
+def test_built_in_rules_are_confined_beside_a_component_of_the_user(tmp_path: Path, answer_type: str):
+    canary = tmp_path / "canary"
+    canary.write_text("secret")
+    (tmp_path / "part.py").write_text(f"def part(record):\n    return float(len(open({str(canary)!r}).read()))\n")
+    code = "def solution(text):\n    return text"
+    asked = {
+        "number": {"completion": "<answer>3</answer>", "answer": "3"},
+        "general-code": {
+            "completion": f"<answer>```python\n{code}\n```</answer>",
+            "answer": json.dumps({"tests": [{"input": "a", "output": "a"}]}),
+        },
+    }[answer_type]
+    lines = [asked | {"answer_type": answer_type}] * 3
+    scored, _ = run(tmp_path, lines, components={"part": f"{tmp_path}/part.py:part"}, weights={"part": 1.0})
+    assert {(line["status"], line["reward"], line["components"].get("accuracy")) for line in scored} <= {
+        ("ok", 6.0, 1.0), ("unsupported", None, None)
+    }  # fmt: skip
+
+
+def test_rows_of_parquet_and_packed_lines_are_scored(tmp_path: Path):
+    records = [{"id": f"r{n}", "completion": f"<answer>{n}</answer>", "answer": ["3"], "answer_type": "number"}
+               for n in range(600)]  # fmt: skip
+    text = "".join(json.dumps(record) + "\n" for record in records).encode()
+    (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(text))
+    pq.write_table(pa.Table.from_pylist(records), tmp_path / "in.parquet")
+    for name in ("in.jsonl.gz", "in.parquet"):
+        out = tmp_path / f"{name}.out.jsonl"
+        identity = Identity(command="score", settings={}, machine={}, inputs={}, seed=0, argv=(), limited=False)
+        with JsonLines(str(out), "", identity) as output, LineSource([str(tmp_path / name)], Selection()) as read:
+            score_lines(read, output, Rejects(None), Duty(workers=1))
+        scored = [json.loads(line) for line in out.read_bytes().splitlines()]
+        assert [{key: line[key] for key in records[0]} for line in scored] == records
+        assert [line["id"] for line in scored if line["reward"]] == ["r3"]

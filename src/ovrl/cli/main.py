@@ -5,42 +5,49 @@ import io
 import os
 import signal
 import sys
+from importlib import import_module
 from types import FrameType
 
 import typer
 
 from ovrl import __version__
-from ovrl.cli import config as config_commands
-from ovrl.cli import curate as curate_command
-from ovrl.cli import data as data_commands
-from ovrl.cli import demo, doctor, evaluate, report, rollout, score, train, warmup
-from ovrl.cli.session import INVOCATION, Interrupted, ReaderGoneError, epilog
+from ovrl.cli.session import INVOCATION, KEEPS_STATE, Interrupted, ReaderGoneError, epilog
 from ovrl.errors import OvrlError
 
-app = typer.Typer(
-    name="ovrl",
-    help="Post-train vision-language models by reinforcement learning with verifiable rewards.",
-    epilog="The whole chain on this machine, in minutes: ovrl demo DIR",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # drawing help with rich would take longer than everything else together
-)
+_COMMANDS = {
+    "rollout": "rollout:rollout",
+    "score": "score:score",
+    "curate": "curate:curate",
+    "train": "train:train",
+    "eval": "evaluate:evaluate",
+    "report": "report:report",
+    "demo": "demo:demo",
+    "warmup": "warmup:warmup",
+    "doctor": "doctor:doctor",
+}
+_GROUPS = {"data": "data:app", "config": "config:app"}
 
 
-for _name, _module, _function in (
-    ("rollout", rollout, rollout.rollout),
-    ("score", score, score.score),
-    ("curate", curate_command, curate_command.curate),
-    ("train", train, train.train),
-    ("eval", evaluate, evaluate.evaluate),
-    ("report", report, report.report),
-    ("demo", demo, demo.demo),
-    ("warmup", warmup, warmup.warmup),
-    ("doctor", doctor, doctor.doctor),
-):
-    app.command(_name, epilog=epilog(_module.EXAMPLES))(_function)
-app.add_typer(data_commands.app, name="data")
-app.add_typer(config_commands.app, name="config")
+def _application(asked: str | None) -> typer.Typer:
+    """Return the application; with one command alone, if that is what was asked for: the others take their time."""
+    app = typer.Typer(
+        name="ovrl",
+        help="Post-train vision-language models by reinforcement learning with verifiable rewards.",
+        epilog="The whole chain on this machine, in minutes: ovrl demo DIR",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # drawing help with rich would take longer than everything else together
+    )
+    app.callback()(_root)
+    known = _COMMANDS | _GROUPS
+    for name, target in known.items() if asked not in known else [(asked, known[asked])]:
+        place, _, attribute = target.partition(":")
+        module = import_module(f"ovrl.cli.{place}")
+        if name in _GROUPS:
+            app.add_typer(getattr(module, attribute), name=name)
+        else:
+            app.command(name, epilog=epilog(module.EXAMPLES))(getattr(module, attribute))
+    return app
 
 
 class _Terminated(BaseException):
@@ -53,7 +60,6 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
@@ -64,7 +70,7 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors for the user are one line on stderr."""
     token = INVOCATION.set(tuple(arguments))
     try:
-        code = app(arguments, prog_name="ovrl", standalone_mode=False) or 0
+        code = _application(next(iter(arguments), None))(arguments, prog_name="ovrl", standalone_mode=False) or 0
         sys.stdout.flush()
         return code
     except OvrlError as error:
@@ -76,9 +82,9 @@ def run(arguments: list[str]) -> int:
             return error.exit_code
         return _fail(message, error.exit_code)
     except (Interrupted, KeyboardInterrupt, typer.Abort):
-        return _fail("stopped; the state is saved, and the same command goes on from here", 130)
+        return _fail(f"stopped; {_state()}", 130)
     except _Terminated:
-        return _fail("terminated; the state is saved, and the same command goes on from here", 143)
+        return _fail(f"terminated; {_state()}", 143)
     except (ReaderGoneError, BrokenPipeError):
         _forget_stdout()
         return 0
@@ -90,6 +96,13 @@ def run(arguments: list[str]) -> int:
         return _fail(f"{error.strerror}{place}; mend that, and the same command goes on from here", 1)
     finally:
         INVOCATION.reset(token)
+
+
+def _state() -> str:
+    """Return what a stopped command leaves behind."""
+    if KEEPS_STATE.get():
+        return "the state is saved, and the same command goes on from here"
+    return "what went to stdout is not resumed; give -o FILE for that"
 
 
 def _forget_stdout() -> None:

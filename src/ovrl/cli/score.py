@@ -1,6 +1,7 @@
 """`ovrl score`: completions in, the same lines with their score out."""
 
 import json
+import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -79,6 +80,8 @@ def score(
     from ovrl.reward.run import score_lines
     from ovrl.reward.settings import ScoreSettings
 
+    if null_as is not None and not math.isfinite(null_as):
+        raise UsageError(f"--null-as {null_as}: JSON has no such number; give a finite one, such as 0")
     settings = session.resolve("score", ScoreSettings, mode=mode, reward=reward, timeout=timeout, workers=workers).value
     settings.check()
     duty = settings.duty(null_as=null_as, explain=explain, compare=compare)
@@ -124,7 +127,7 @@ def _described(paths: list[str], output: str) -> dict[str, dict[str, Any]]:
 
 
 def _lines_files(source: str) -> list[str]:
-    """Return the files to score: the output of rollout, one file, stdin, or all JSON lines of a directory.
+    """Return the files to score: the output of rollout, one file, stdin, or all data files of a directory.
 
     Raises:
         UsageError: nothing is there.
@@ -134,10 +137,8 @@ def _lines_files(source: str) -> list[str]:
         return [path]
     from ovrl.rows import data_files
 
-    files = [str(file) for file in data_files(source) if file.suffix == ".jsonl"]
-    if not files:
-        raise UsageError(f"{source} holds no .jsonl file")
-    return files
+    files = [str(file) for file in data_files(source)]
+    return [file for file in files if file.endswith(".jsonl")] or files
 
 
 def _show(session: Session, tally: "Tally", compare: str | None) -> None:

@@ -29,6 +29,9 @@ DEFAULT_SEED = 42
 INVOCATION: ContextVar[tuple[str, ...]] = ContextVar("INVOCATION", default=())
 """The arguments of the command that runs; `ovrl demo` runs several in one process."""
 
+KEEPS_STATE: ContextVar[bool] = ContextVar("KEEPS_STATE", default=True)
+"""Whether the command can go on where it was stopped; what goes to stdout cannot."""
+
 S = TypeVar("S", bound="Settings")
 
 
@@ -145,6 +148,7 @@ def command(function: Callable[..., None], ahead: Callable[[], None] = lambda: N
     own = {name: p for name, p in inspect.signature(function).parameters.items() if name != "session"}
 
     def run(**values: Any) -> None:
+        KEEPS_STATE.set(values.get("output") != "-")
         try:
             ahead()
             session = _open(**{name: values.pop(name) for name in shared})

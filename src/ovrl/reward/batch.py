@@ -1,19 +1,15 @@
-"""What goes between the parent and its workers: duties, batches, parts of answers, and a clock in shared memory."""
+"""What goes between the parent and its workers: duties, batches and parts of answers."""
 
-import mmap
-import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ovrl.errors import RecordError
 from ovrl.records import Question, Score
-from ovrl.reward.judge import Verdict, load_rule
+from ovrl.reward.judge import Verdict
 from ovrl.reward.lines import load
 from ovrl.reward.outcome import Mode
-from ovrl.reward.process import PROGRESS
-from ovrl.reward.table import FALLBACK, REWARDS
+from ovrl.reward.table import REWARDS
 
 Asked = tuple[Question, str, Mapping[str, Any]]
 """A question, a completion, and all fields of the record or sample, for plug-ins."""
@@ -23,6 +19,8 @@ Place = tuple[int, int]
 
 WHOLE = -1
 """Instead of a completion: the item itself, as a line too large to be read."""
+COMPARED, EXPLAINED = 1 << 32, 1 << 33
+"""Added to a completion: what is judged besides, to compare the modes or to find the nearest gold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,12 @@ class Duty:
     @property
     def has_plugins(self) -> bool:
         """Whether code of the user runs in the worker."""
-        return bool(self.components) or (self.reward is not None and self.reward not in REWARDS)
+        return bool(self.components) or not self.is_by_rule
+
+    @property
+    def is_by_rule(self) -> bool:
+        """Whether a built-in rule gives the accuracy, and not a plug-in."""
+        return self.reward is None or self.reward in REWARDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +63,23 @@ class Lines:
     numbers: tuple[int, ...] | None = None
     """Numbers of the lines, when they do not follow each other."""
 
+    def split(self) -> list[bytes]:
+        """Return each line without its line break, blank ones among them."""
+        lines = self.text.split(b"\n")  # at nothing else: a carriage return is white space to JSON
+        if not lines[-1]:
+            lines.pop()
+        return lines
+
+    def number(self, item: int) -> int:
+        """Return the number of a line in the file."""
+        return self.numbers[item] if self.numbers else self.first + item
+
     def numbered(self) -> list[tuple[int, bytes]]:
-        """Return each line that is not blank, with its number."""
-        lines = self.text.splitlines(keepends=True)
-        if b"\r" in self.text:  # white space to JSON, which ends no line
-            lines = re.findall(rb"[^\n]*\n|[^\n]+", self.text)
-        numbers = self.numbers or range(self.first, self.first + len(lines))
-        return [(number, line) for number, line in zip(numbers, lines, strict=True) if not line.isspace()]
+        """Return each line with its number, blank ones among them; one without a line break was cut off in writing."""
+        lines = [line + b"\n" for line in self.split()]
+        if lines and not self.text.endswith(b"\n"):
+            lines[-1] = lines[-1][:-1]
+        return [(self.number(item), line) for item, line in enumerate(lines)]
 
     @staticmethod
     def of(numbered: list[tuple[int, bytes]]) -> "Lines":
@@ -76,7 +89,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Work for one worker: lines, or questions. Its items are the lines that are not blank, or the questions."""
+    """Work for one worker: lines, or questions. These are its items."""
 
     lines: Lines | None = None
     asked: list[Asked] = field(default_factory=list[Asked])
@@ -128,7 +141,7 @@ class Part:
     verdicts: list[Timed] = field(default_factory=list[Timed])
     """Of questions."""
     lines: list[bytes] = field(default_factory=list[bytes])
-    """Scored lines."""
+    """Scored lines, whole or in pieces."""
     rejects: list[Reject] = field(default_factory=list[Reject])
     tally: dict[tuple[str, str], list[float]] = field(default_factory=dict[tuple[str, str], list[float]])
     """(answer type, status) -> [completions, sum of their rewards]."""
@@ -136,39 +149,15 @@ class Part:
     """Completions that the compared modes reward differently."""
     is_last: bool = False
 
+    def count(self, key: tuple[str, str], reward: float, times: int = 1) -> None:
+        """Count completions of one answer type and status that got the same reward."""
+        known = self.tally.get(key)
+        if known is None:
+            known = self.tally[key] = [0, 0.0]
+        known[0] += times
+        known[1] += times * reward
+
     def seal(self) -> "Part":
         """Return the part, ready to be sent: its lines joined, which makes one object of thousands."""
         self.lines = [b"".join(self.lines)]
         return self
-
-
-class Clock:
-    """Tells the parent which completion is judged, and measures it."""
-
-    def __init__(self, progress: mmap.mmap | bytearray) -> None:
-        """Write to shared memory of `PROGRESS.size` bytes."""
-        self._progress = progress
-        self._prepared: set[str] = set()
-        self.begun = 0.0
-
-    def begin(self, item: int, completion: int, answer_type: str) -> None:
-        """Start the time of a completion. Its rule is loaded before: that is not the completion's fault."""
-        answer_type = answer_type if answer_type in REWARDS else FALLBACK
-        if answer_type not in self._prepared:
-            self.rest()
-            load_rule(answer_type)
-            self._prepared.add(answer_type)
-        self.begun = time.monotonic()
-        PROGRESS.pack_into(self._progress, 0, item, completion, self.begun)
-
-    def begin_reading(self, item: int) -> None:
-        """Start the time of a line that has to be read first."""
-        PROGRESS.pack_into(self._progress, 0, item, WHOLE, time.monotonic())
-
-    def elapsed_ms(self) -> float:
-        """Return the time since `begin`."""
-        return round((time.monotonic() - self.begun) * 1000, 3)
-
-    def rest(self) -> None:
-        """Say that nothing is judged now."""
-        PROGRESS.pack_into(self._progress, 0, -1, -1, 0.0)

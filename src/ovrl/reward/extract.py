@@ -11,7 +11,6 @@ from ovrl.reward.outcome import Mode
 _THINK_OPEN = re.compile(r"<think>", re.IGNORECASE)
 _THINK_TAG = re.compile(r"<(/?)think>", re.IGNORECASE)
 _THINK_CLOSE = re.compile(r"</think>", re.IGNORECASE)
-_THINK_ANY = re.compile(r"</?think>", re.IGNORECASE)
 _TRAILING_SPECIAL = re.compile(r"<\|[A-Za-z0-9_]{1,40}\|>\s*\Z")
 _GUESS = re.compile(
     r"(?:\b(?:may|might|could|maybe|perhaps|possibly|probably|guess|suppose|unsure)\b\W*(?:\w+\W+){0,2}"
@@ -22,31 +21,17 @@ _GUESS = re.compile(
 _BEFORE = 40
 _OPEN, _CLOSE = "<answer>", "</answer>"
 
+lone_answer = re.compile(
+    r"[^<]*+(?:</think>[^<]*+)?+(?:<think>[^<]*+</think>[^<]*+)*+"
+    r"<answer>([^<]*+)</answer>[^<]*+(?:<\|[A-Za-z0-9_]{1,40}\|>\s*+)?+"
+).fullmatch
+"""Matches one answer block, perhaps behind thoughts and before a special token, with no other "<" anywhere: in both
+modes it is the final answer."""
+
 
 def answer_blocks(text: str) -> list[str]:
     """Return the content of every complete answer block, left to right, unstripped."""
     return [text[start:end] for start, end in _answer_spans(text)]
-
-
-def lone_answer(completion: str) -> str | None:
-    """Return the content of the only answer block, when it stands behind all thinking; else None.
-
-    What `final_answer` gives then, in both modes, is this content, whatever else the completion says.
-    """
-    start = completion.find(_OPEN)
-    end = completion.find(_CLOSE, start)
-    if start < 0 or end < 0 or completion.find(_OPEN, start + 1) >= 0 or completion.find(_CLOSE, end + 1) >= 0:
-        return None
-    if not completion.isascii():
-        if _THINK_ANY.search(completion):
-            return None
-    else:
-        head = completion[:start].lower()
-        if "think>" in head and head.rfind("<think>") > head.rfind("</think>"):
-            return None
-        if "think>" in completion[start:].lower():
-            return None
-    return completion[start + len(_OPEN) : end]
 
 
 def think_blocks(text: str) -> list[str]:
@@ -103,6 +88,8 @@ def final_answer(completion: str, mode: Mode) -> str | None:
 
     In a thought that was never closed, `strict` takes the last block as the answer unless it is called a guess.
     """
+    if lone := lone_answer(completion):
+        return lone[1]
     text = spoken(completion, mode)
     spans = _answer_spans(text)
     if not spans:

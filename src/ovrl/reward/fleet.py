@@ -10,15 +10,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from ovrl.errors import OvrlError
 from ovrl.records import Score
 from ovrl.reward.batch import WHOLE, Batch, Duty, Part
-from ovrl.reward.process import PROGRESS, Process, start
+from ovrl.reward.clock import PROGRESS
+from ovrl.reward.process import Process, start
 
 _START_ALLOWANCE = 60.0
 """Seconds that a worker may take outside of judging: to start, and to import a rule's libraries on a busy machine."""
+
+_LONGEST_WAIT = 3600.0
+"""Seconds in one wait; `poll` cannot count for ever, whatever the time limit is."""
 
 _MOST_STILLBORN = 2
 """Workers that may die before one has answered anything."""
@@ -91,16 +95,18 @@ class Fleet:
             poll.register(descriptor, select.POLLIN)
         timeout = None
         if busy:  # a completion that begins while we wait is late after the time limit, and not before
-            earliest = min(self._deadline(worker) for worker in busy.values())
-            timeout = 1000 * min(max(0.0, earliest - time.monotonic()), self._duty.timeout)
+            earliest = min(
+                self._deadline(worker, PROGRESS.unpack_from(worker.process.progress)) for worker in busy.values()
+            )
+            timeout = 1000 * min(max(0.0, earliest - time.monotonic()), self._duty.timeout, _LONGEST_WAIT)
         for descriptor, _ in poll.poll(timeout):
             if worker := busy.pop(descriptor, None):
                 yield from self._receive(worker)
         for worker in busy.values():
-            if time.monotonic() >= self._deadline(worker):
-                self._replace(
-                    worker, Score(reward=None, status="timeout", note=f"no verdict within {self._duty.timeout:g} s")
-                )
+            seen = PROGRESS.unpack_from(worker.process.progress)
+            if time.monotonic() >= self._deadline(worker, seen):
+                late = Score(reward=None, status="timeout", note=f"no verdict within {self._duty.timeout:g} s")
+                self._replace(worker, late, seen)  # what was seen is late, and not what is judged when it is killed
 
     def close(self) -> None:
         """End the workers."""
@@ -133,7 +139,8 @@ class Fleet:
         except (EOFError, OSError):
             code = worker.process.process.wait()
             died = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-            self._replace(worker, Score(reward=None, status="error", note=f"the worker died ({died})"))
+            failure = Score(reward=None, status="error", note=f"the worker died ({died})")
+            self._replace(worker, failure, PROGRESS.unpack_from(worker.process.progress))
             return
         self._has_answered = True
         worker.done += part.done
@@ -142,14 +149,20 @@ class Fleet:
             worker.batch = None
         yield worker.number, part
 
-    def _deadline(self, worker: _Worker) -> float:
-        *_, begun = PROGRESS.unpack_from(worker.process.progress)
+    def _deadline(self, worker: _Worker, progress: tuple[Any, ...]) -> float:
+        *_, begun = progress
         return begun + self._duty.timeout if begun else worker.heard_at + _START_ALLOWANCE
 
-    def _replace(self, worker: _Worker, failure: Score) -> None:
-        """End the worker, and give a new one what is left of its batch, where one completion has failed."""
+    def _replace(self, worker: _Worker, failure: Score, progress: tuple[Any, ...]) -> None:
+        """End the worker, and give a new one what is left of its batch, where one completion has failed.
+
+        Args:
+            worker: that hangs or has died.
+            failure: what the completion gets.
+            progress: the worker's, which tells the completion.
+        """
         worker.process.end()
-        item, completion, _ = PROGRESS.unpack_from(worker.process.progress)
+        item, completion, _ = progress
         place = (item, completion) if item >= worker.done else (worker.done, WHOLE)  # it never came to judge
         assert worker.batch is not None
         if failure.status == "error" and item < 0 and not self._has_answered:

@@ -11,7 +11,7 @@ from ovrl.records import Question, Score
 from ovrl.reward.extract import final_answer, spoken
 from ovrl.reward.html_page import Page, read_page
 from ovrl.reward.markup import last_fence, name_jaccard, same_markup, token_jaccard, without_comments
-from ovrl.reward.outcome import Mode, graded, missed, unscored, usable_golds
+from ovrl.reward.outcome import MAX_CHARS, Mode, graded, missed, unscored, usable_golds
 
 TOKEN_WEIGHT, TAG_WEIGHT = 0.6, 0.4
 
@@ -23,8 +23,6 @@ MIN_ORDER = 0.6
 The same page with all its texts exchanged keeps 0.8; its shuffled words seldom have more than 0.6."""
 _MIN_WORDS = 10
 """Fewer words are no measure of either."""
-_MAX_READ = 200_000
-"""Characters of the gold that are read for this: as many as a completion may have."""
 
 _TOKEN = re.compile(r"\w+|[<>=/\"]")
 _TAG = re.compile(r"<(/?[A-Za-z0-9_]+)")
@@ -83,7 +81,7 @@ def _gated(gold: str, page: str) -> tuple[float, str | None]:
     """Return the similarity, or 0 and why the page is worth nothing."""
     if same_markup(gold, page):
         return 1.0, None
-    reason = _refusal(_read_gold(gold[:_MAX_READ]), read_page(page))
+    reason = _refusal(_read_gold(gold[:MAX_CHARS]), read_page(page))
     return (0.0, reason) if reason else (_formula(gold, page), None)
 
 

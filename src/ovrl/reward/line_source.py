@@ -8,11 +8,11 @@ import select
 import stat
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO, Self
 
-from ovrl.errors import UsageError
+from ovrl.errors import RecordError
 from ovrl.reward.batch import Lines
+from ovrl.reward.line_files import open_lines, read_chunk
 from ovrl.selection import Selection
 
 _CHUNK = 1 << 20  # bytes
@@ -38,7 +38,9 @@ class LineSource:
         self._count = 0  # of ready lines
         self._torn: list[bytes] = []
         self._file: BinaryIO | None = None
-        self._is_pipe = False
+        self._is_pipe = self._is_fresh = False
+        self.bad: list[tuple[int, RecordError]] = []
+        """Rows that could not be read, with their numbers; `read` adds to them."""
         self.name = ""
         """How errors call the file that lines come from."""
         self._open()
@@ -69,7 +71,8 @@ class LineSource:
             if self._file is None:
                 self._open()
                 continue
-            chunk = self._file.read1(_CHUNK)  # type: ignore[attr-defined]  # buffered files have it
+            chunk = read_chunk(self._file, self.name, _CHUNK, is_first=self._is_fresh)
+            self._is_fresh = self._is_fresh and not chunk
             end = chunk.rfind(b"\n") + 1 if chunk else 0
             if end or not chunk:
                 self._keep(b"".join((*self._torn, chunk[:end])))
@@ -91,9 +94,13 @@ class LineSource:
         if count >= self._count:
             self._ready, self._count = Lines(b"", self._number + 1), 0
             return ready
-        end = 0
-        for _ in range(count):
-            end = ready.text.index(b"\n", end) + 1
+        # Where so many lines of middling length end; then back to what was asked for, line by line.
+        end = ready.text.rfind(b"\n", 0, len(ready.text) * count // self._count) + 1 or ready.text.index(b"\n") + 1
+        found = ready.text.count(b"\n", 0, end)
+        while found > count:
+            end = ready.text.rfind(b"\n", 0, end - 1) + 1
+            found -= 1
+        count = found
         taken, left = (ready.numbers[:count], ready.numbers[count:]) if ready.numbers else (None, None)
         self._ready, self._count = Lines(ready.text[end:], ready.first + count, left), self._count - count
         return Lines(ready.text[:end], ready.first, taken)
@@ -104,10 +111,10 @@ class LineSource:
         self._ready, self._count = Lines.of(both), len(both)
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        """Yield all lines that are left."""
+        """Yield all lines that are left and not blank."""
         while not self.is_done:
             self.read()
-            yield from self.take(self._count).numbered()
+            yield from (numbered for numbered in self.take(self._count).numbered() if not numbered[1].isspace())
 
     def close(self) -> None:
         """Close the file; stdin stays open."""
@@ -123,7 +130,9 @@ class LineSource:
         self._ready, self._count = Lines(text, self._number + 1), count
         self._number += count
         if self._shards > 1 or self._limit is not None:
-            kept = [numbered for numbered in self._ready.numbered() if self._is_selected()]
+            kept = [
+                numbered for numbered in self._ready.numbered() if not numbered[1].isspace() and self._is_selected()
+            ]
             self._ready, self._count = Lines.of(kept), len(kept)
 
     def _is_selected(self) -> bool:
@@ -134,16 +143,13 @@ class LineSource:
 
     def _open(self) -> None:
         path = self._paths.popleft()
-        self._torn, self._number, self._is_pipe = [], 0, False
+        self._torn, self._number, self._is_pipe, self._is_fresh = [], 0, False, True
         if path == "-":
             buffer: BinaryIO | None = getattr(sys.stdin, "buffer", None)
             self.name, self._file = "stdin", buffer or io.BytesIO(sys.stdin.read().encode())
         else:
             self.name = path
-            try:
-                self._file = Path(path).open("rb")  # noqa: SIM115 - closed by `close`
-            except OSError as error:
-                raise UsageError(f"cannot read {path}: {error.strerror}") from error
+            self._file = open_lines(path, self.bad)
         with contextlib.suppress(OSError):  # stdin in memory has no descriptor
             self._is_pipe = not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
 

@@ -13,8 +13,6 @@ import orjson
 from ovrl import strict_json
 from ovrl.errors import RecordError
 from ovrl.records import PROMPT_TYPES, Question
-from ovrl.reward import spatial
-from ovrl.reward.extract import lone_answer
 
 COMPLETION_NAMES = ("completion", "response", "output", "prediction")
 ANSWER_NAMES = ("answer", "ground_truth", "gold", "solution")
@@ -22,6 +20,8 @@ SCORE_NAMES = frozenset(
     {"reward", "components", "status", "extracted", "scorer", "mode", "elapsed_ms", "note", "explain", "compared"}
 )
 """What scoring adds to a record."""
+_SCORED_BEFORE = frozenset({"reward", "status", "scorer", "mode"})
+"""A record with these was scored by us. In others, a field that is called like one of the score is the user's."""
 
 
 @dataclass(slots=True)
@@ -69,40 +69,6 @@ def parse(raw: bytes, number: int) -> list[Line]:
     return read(record, raw, number, is_plain=is_plain)
 
 
-_MEMOIZED = frozenset({"number", "multiple-choice", "boolean", "bbox", "critic", "any"})
-"""Answer types whose rule looks at nothing but the final answer and the gold."""
-_MEMO_CHARS = 256
-_MOST_CHARS = 100_000
-_TEXT = frozenset({str, type(None)})
-
-
-def memo_key(record: Any) -> tuple[str, str, str] | None:
-    """Return what decides the score of a plain record: final answer, gold and answer type; else None.
-
-    A record that has a key is valid, and gets the same score as every other one with this key.
-    """
-    if type(record) is not dict or not SCORE_NAMES.isdisjoint(record):
-        return None
-    get = record.get
-    answer_type, answer, completion = get("answer_type"), get("answer"), get("completion")
-    if type(answer_type) is not str or answer_type not in _MEMOIZED or get("meta") or "completions" in record:
-        return None
-    if type(answer) is list and len(answer) == 1:
-        answer = answer[0]
-    if completion is None:
-        completion = get("response")
-    if type(answer) is not str or type(completion) is not str or len(completion) > _MOST_CHARS:
-        return None
-    problem_type, prompt_type = get("problem_type"), get("prompt_type")
-    if problem_type == spatial.PROBLEM_TYPE or type(problem_type) not in _TEXT or type(get("problem")) not in _TEXT:
-        return None
-    if type(prompt_type) not in _TEXT or prompt_type not in PROMPT_TYPES:
-        return None
-    final = lone_answer(completion)
-    is_short = final is not None and len(final) <= _MEMO_CHARS and len(answer) <= _MEMO_CHARS
-    return (final, answer, answer_type) if final is not None and is_short else None
-
-
 def read(record: Any, raw: bytes, number: int, *, is_plain: bool) -> list[Line]:
     """Return the completions of a JSON value that was read from `raw`; see `parse`.
 
@@ -123,6 +89,8 @@ def read(record: Any, raw: bytes, number: int, *, is_plain: bool) -> list[Line]:
         return [Line(record, question, _completion(record), raw.rstrip() if is_plain else None)]
     if not isinstance(several, list):
         raise RecordError("completions", "a list of strings is expected")
+    if not several:
+        raise RecordError("completions", "the list is empty: there is nothing to score")
     rest = {name: value for name, value in record.items() if name != "completions"}
     sample_id = str(record.get("sample_id") or record.get("id") or number)
     lines: list[Line] = []
@@ -135,14 +103,28 @@ def read(record: Any, raw: bytes, number: int, *, is_plain: bool) -> list[Line]:
 
 
 def encode(line: Line, score: dict[str, Any]) -> bytes:
-    """Return the line with the score's fields; those of an earlier score are replaced."""
-    if line.raw is not None and line.record.keys().isdisjoint(SCORE_NAMES):
-        return line.raw[:-1] + b"," + orjson.dumps(score)[1:] + b"\n"
-    record = {name: value for name, value in line.record.items() if name not in SCORE_NAMES} | score
+    """Return the line with the score's fields.
+
+    Those of an earlier score of ours are replaced. The user's own fields of these names are kept as `input_<name>`.
+    """
     try:
-        return orjson.dumps(record) + b"\n"
+        if line.raw is not None and SCORE_NAMES.isdisjoint(line.record):
+            return line.raw[:-1] + b"," + orjson.dumps(score)[1:] + b"\n"
+        return orjson.dumps(_without_scores(line.record) | score) + b"\n"
     except TypeError:  # half of a surrogate pair
-        return json.dumps(record, allow_nan=False).encode() + b"\n"
+        return json.dumps(_without_scores(line.record) | score, allow_nan=False).encode() + b"\n"
+
+
+def _without_scores(record: dict[str, Any]) -> dict[str, Any]:
+    if record.keys() >= _SCORED_BEFORE:
+        return {name: value for name, value in record.items() if name not in SCORE_NAMES}
+    kept: dict[str, Any] = {}
+    for name, value in record.items():
+        new = name
+        while new in SCORE_NAMES or (new != name and (new in record or new in kept)):
+            new = f"input_{new}"
+        kept[new] = value
+    return kept
 
 
 def _question(record: dict[str, Any], raw: bytes) -> Question:

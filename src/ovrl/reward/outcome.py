@@ -5,6 +5,9 @@ from typing import Literal
 
 from ovrl.records import Question, Score, Status
 
+MAX_CHARS = 200_000
+"""A longer completion is not read: every rule may count on bounded input."""
+
 Mode = Literal["strict", "ov15"]
 """`strict` is the rule as it is stated; `ov15` repeats the original's figures, bugs included."""
 

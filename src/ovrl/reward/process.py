@@ -7,12 +7,9 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from struct import Struct
 
 from ovrl.reward.channel import Channel
-
-PROGRESS = Struct("<qqd")
-"""Shared memory of a worker: item of the batch, completion of the item, and since when by `time.monotonic`, or 0.0."""
+from ovrl.reward.clock import PROGRESS
 
 _AHEAD: list["Process"] = []
 

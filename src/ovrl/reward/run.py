@@ -18,6 +18,7 @@ from ovrl.reward.fleet import Fleet
 from ovrl.reward.line_scorer import UNKNOWN, known_type
 from ovrl.reward.line_source import LineSource
 from ovrl.reward.lines import Line, parse
+from ovrl.reward.why import difference
 
 log = logging.getLogger(__name__)
 
@@ -48,18 +49,29 @@ class Tally:
         """Count what a worker has answered."""
         for (answer_type, status), (count, total) in part.tally.items():
             self.add_scores(answer_type, status, count, total)
-        for difference in part.differences:
-            self.differing[difference["answer_type"]] += 1
-            size = abs((difference["reward"] or 0.0) - (difference["compared"]["reward"] or 0.0))
-            heapq.heappush(self.largest, (size, -self.differing.total(), difference))
-            if len(self.largest) > SHOWN:
-                heapq.heappop(self.largest)
+        for found in part.differences:
+            self.add_difference(found)
+
+    def add_difference(self, found: dict[str, Any]) -> None:
+        """Count a completion that the compared modes reward differently."""
+        self.differing[found["answer_type"]] += 1
+        size = abs((found["reward"] or 0.0) - (found["compared"]["reward"] or 0.0))
+        heapq.heappush(self.largest, (size, -self.differing.total(), found))
+        if len(self.largest) > SHOWN:
+            heapq.heappop(self.largest)
 
     def add_scores(self, answer_type: str, status: str, count: float, total: float) -> None:
         """Count completions of one type that ended alike, and the sum of their rewards."""
         known = self.by_type.setdefault((answer_type, status), [0, 0.0])
         known[0] += count
         known[1] += total
+
+    def add_scored(self, number: int, record: dict[str, Any]) -> None:
+        """Count a scored line, as it stands in a file, that came from the line of this number."""
+        answer_type, status = known_type(record), record["status"]
+        self.add_scores(answer_type, status, 1, 0.0 if status in UNSCORED else record["reward"])
+        if "compared" in record and (found := difference(number, answer_type, record)):
+            self.add_difference(found)
 
     @property
     def lines(self) -> int:
@@ -123,8 +135,10 @@ def score_lines(
             if duty.explain:
                 tally.explained += part.lines[0].splitlines()[: SHOWN - len(tally.explained)]
             on_done(int(sum(count for count, _ in part.tally.values())))
+    for number, lost in source.bad:
+        rejects.add(lost, line=number)
     counts = {**tally.counts(), "rejected": rejects.count}
-    if unknown := counts.get("unknown_answer_type"):
+    if (unknown := counts.get("unknown_answer_type")) and duty.reward is None:
         log.warning("%d lines have no answer_type, or an unknown one; they were scored as 'any'", unknown)
     output.finish(counts)
     return tally
@@ -213,9 +227,7 @@ def _skip(source: LineSource, output: JsonLines, rejects: Rejects, tally: Tally)
             raw = next(earlier, None)
         for written, record in group:
             kept += len(written)
-            tally.add_scores(
-                known_type(record), record["status"], 1, 0.0 if record["status"] in UNSCORED else record["reward"]
-            )
+            tally.add_scored(taken.number(0), record)
         if source.is_done and raw is not None:
             raise UsageError(f"{source.name} has fewer lines than were scored of it; give --overwrite to start again")
 
@@ -223,6 +235,8 @@ def _skip(source: LineSource, output: JsonLines, rejects: Rejects, tally: Tally)
 def _parsed(taken: Lines, name: str, rejects: Rejects) -> list[Line]:
     """Return the completions of one line; a line that cannot be scored goes to `rejects`."""
     for number, raw in taken.numbered():
+        if raw.isspace():
+            continue
         try:
             return parse(raw, number)
         except RecordError as error:

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, FiniteFloat, PositiveInt
 
 from ovrl.errors import UsageError
 from ovrl.plugins import did_you_mean, resolve
@@ -21,11 +21,11 @@ class ScoreSettings(Settings):
     """Replaces the rule of the answer type: another type, an entry point, `module:function`, `file.py:function`."""
     components: dict[str, str] = Field(default_factory=dict)
     """Further parts of the score, by name, each a plug-in as for `reward`."""
-    weights: dict[str, float] = Field(default_factory=dict)
+    weights: dict[str, FiniteFloat] = Field(default_factory=dict)
     """reward = sum of weight * component (accuracy, box, format, `components`). Empty: the rule's own reward."""
     gate: str | None = None
     """The component that must be above 0; without it the reward is 0."""
-    timeout: PositiveFloat = 10.0
+    timeout: FiniteFloat = Field(default=10.0, gt=0)
     """Seconds for one completion; then its worker is killed and the status is `timeout`."""
     memory_mb: PositiveInt = 512
     """MiB that a worker of the built-in rules may hold."""

@@ -15,3 +15,6 @@ REWARDS: dict[str, str] = {
 }
 FALLBACK = "any"
 """The rule of a missing or unknown answer type."""
+
+IMPORTED_LATE: dict[str, tuple[str, ...]] = {"math-expressions": ("ovrl.reward.algebra",)}
+"""What a rule imports when it first needs it. A worker does so before it starts the clock of a completion."""
