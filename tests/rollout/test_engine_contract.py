@@ -277,6 +277,66 @@ def test_requests_are_pulled_when_there_is_room(make: Make):
     assert len(pulled) <= 2
 
 
+def test_a_source_can_wait_for_what_is_under_way(make: Make):
+    """Each group is planned when the one before it is finished, as a trainer with a lead of one group does."""
+    unfinished, nones = 0, 0
+
+    def requests() -> Iterator[Request | None]:
+        nonlocal unfinished, nones
+        for name in SAMPLES:
+            while unfinished:
+                nones += 1
+                yield None
+            unfinished = 4
+            yield group(name)
+        yield None
+
+    found: list[Any] = []
+    for one in make().generate(requests()):
+        unfinished -= 1
+        found.append(one)
+    assert tokens(collect(found)) == tokens(answers(make(), *(group(name) for name in SAMPLES)))
+    assert len(SAMPLES) <= nones < 1000 * len(SAMPLES)  # asked again, and not in a busy loop
+
+
+def test_a_request_that_comes_later_joins_what_is_under_way(make: Make):
+    pulled: list[int] = []
+    made = 0
+
+    def requests() -> Iterator[Request | None]:
+        yield group("one", 8)
+        yield None
+        pulled.append(made)
+        yield group("two", 8)
+        yield None
+
+    found: list[Any] = []
+    for one in make(batch_size=64).generate(requests()):
+        made += 1
+        found.append(one)
+    assert pulled[0] < 8
+    assert tokens(collect(found)) == tokens(answers(make(), group("one", 8), group("two", 8)))
+
+
+def test_a_source_that_waits_by_itself_is_waited_for(make: Make):
+    """With nothing under way, None never comes: the engine need not look again and again."""
+    go = threading.Event()
+    found: list[Answers] = []
+
+    def requests() -> Iterator[Request | None]:
+        assert go.wait(60)
+        yield group("text")
+        yield None
+
+    thread = threading.Thread(target=lambda: found.append(collect(make().generate(requests()))), daemon=True)
+    thread.start()
+    thread.join(timeout=0.1)
+    assert thread.is_alive()
+    go.set()
+    thread.join(timeout=60)
+    assert len(found[0]) == 4
+
+
 def test_a_scripted_engine_dies_as_told():
     def engine() -> Engine:
         return ScriptedEngine(lambda asked, k, seed: "x", fail_after=2)
