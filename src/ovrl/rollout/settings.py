@@ -1,8 +1,8 @@
 """Settings of `ovrl rollout`."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from ovrl.images import MAX_PIXELS
 from ovrl.rollout.engine import Sampling
@@ -49,13 +49,27 @@ class RolloutSettings(Settings):
 
     n: PositiveInt = 8
     """Completions for each sample."""
-    prompt_type: Literal["normal", "thinking"] | None = None
-    """Ask every sample in this mode; None asks each in its own."""
+    prompt_type: Literal["normal", "thinking", "both"] | None = None
+    """Ask every sample in this mode; None asks each in its own. both: n completions in normal mode, numbered from 0,
+    and n in thinking mode, numbered from n."""
     max_pixels: PositiveInt = MAX_PIXELS
     """Larger images are shrunk to this area."""
     shuffle_options: bool = False
     """Show the options of multiple-choice problems in another order to each completion."""
+    stop_early: bool = False
+    """Stop sampling a prompt when the verdict that `ovrl curate` will come to, by its settings, is settled."""
     with_tokens: bool = False
     """Write token ids and log-probabilities too."""
     sampling: SamplingSettings = SamplingSettings()
     engine: EngineSettings = EngineSettings()
+
+    @model_validator(mode="after")
+    def _one_verdict(self) -> Self:
+        if self.stop_early and self.prompt_type == "both":
+            raise ValueError("cannot stop early in both modes: curation counts both as one; give one mode")
+        return self
+
+    @property
+    def completions(self) -> int:
+        """Completions of a sample, in all modes."""
+        return self.n * (2 if self.prompt_type == "both" else 1)
