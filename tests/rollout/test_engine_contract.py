@@ -100,7 +100,7 @@ def weights(engine: Engine, *, other: bool = False) -> Iterable[tuple[str, torch
 
 
 def test_every_engine_of_the_table_is_held_to_this():
-    assert set(MAKES) == set(ENGINES)
+    assert set(MAKES) == set(ENGINES) - {"openai"}  # which tells no tokens: see test_openai_engine
 
 
 def watched(made: Iterable[Any], between: Callable[[int], None]) -> Iterator[Any]:

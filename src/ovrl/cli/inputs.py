@@ -27,8 +27,9 @@ def describe_inputs(*sources: str, model: str | None = None, engine: str = "hf")
     described: dict[str, dict[str, Any]] = {}
     for source in sources:
         described[source] = _describe(source)
-    if model is not None:  # the scripted engine's model is its reply, not a directory
-        digest = f"reply {model}" if engine == "fake" else _model_digest(model)
+    if model is not None:  # the scripted engine's model is its reply, and a server's a name; neither is a directory
+        told = {"fake": f"reply {model}", "openai": f"served as {model}"}
+        digest = told[engine] if engine in told else _model_digest(model)
         described[model] = {"sha256": digest, "rows": None}
     return described
 

@@ -1,5 +1,6 @@
 """`ovrl rollout`: samples in, completions out."""
 
+import os
 from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -50,7 +51,10 @@ def rollout(
     model: Annotated[str, typer.Option("--model", metavar="MODEL", help="Model directory or hub id.")],
     n: Annotated[int | None, typer.Option("-n", help="Completions for each sample (default: 8).")] = None,
     output: options.Output = "-",
-    engine: Annotated[str | None, typer.Option(help="hf, fake, or module:function.")] = None,
+    engine: Annotated[str | None, typer.Option(help="hf, openai, fake, or module:function.")] = None,
+    server: Annotated[
+        str | None, typer.Option("--server", metavar="URL[,URL...]", help="Running servers, for --engine openai.")
+    ] = None,
     mode: _Mode = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Longest completion (default: 4096).")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token (default: 1).")] = None,
@@ -68,6 +72,8 @@ def rollout(
     dry_run: options.DryRun = False,
 ) -> None:
     """Sample completions of every prompt. Resumable: the same command goes on where it stopped."""
+    from pydantic import SecretStr
+
     from ovrl.cli.inputs import count_samples, describe_inputs
     from ovrl.json_lines import JsonLines
     from ovrl.rejects import Rejects, check_counts
@@ -88,7 +94,11 @@ def rollout(
         sampling__temperature=temperature,
         engine__engine=engine,
         engine__batch_size=concurrency,
+        engine__servers=server,
     ).value
+    if settings.engine.engine == "openai" and settings.engine.api_key is None and "OPENAI_API_KEY" in os.environ:
+        key = SecretStr(os.environ["OPENAI_API_KEY"])
+        settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"api_key": key})})
     source = options.one_input(source, source_option)
     selection = Selection.parse(limit, shard)
     inputs = describe_inputs(source, model=model, engine=settings.engine.engine)

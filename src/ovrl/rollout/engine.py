@@ -86,6 +86,13 @@ class Generation:
     finish_reason: FinishReason
     prompt_tokens: int
     """Tokens of the prompt, image tokens expanded."""
+    untold_tokens: int = 0
+    """Sampled tokens that the engine counts and does not tell: a model behind an API. The four [T] are then empty."""
+
+    @property
+    def completion_tokens(self) -> int:
+        """How many tokens were sampled."""
+        return len(self.token_ids) or self.untold_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,7 @@ def roll_out(
         if asked is not None and isinstance(generation, Generation):
             made = _completion(asked, generation, settings, model, seed)
             output.write(codec.encode_completion(made, with_tokens=settings.with_tokens) | asked.encode())
-            _count(counts, len(generation.token_ids), generation.finish_reason)
+            _count(counts, generation.completion_tokens, generation.finish_reason)
             on_done(1)
         watch({**counts, "rejected": rejects.count})
     _warn(counts)
@@ -110,12 +110,12 @@ def _completion(asked: Asked, generation: Generation, settings: RolloutSettings,
         text=generation.text,
         finish_reason=generation.finish_reason,
         prompt_tokens=generation.prompt_tokens,
-        completion_tokens=len(generation.token_ids),
+        completion_tokens=generation.completion_tokens,
         model=model,
         policy_version=min(generation.versions, default=0),
         seed=derive_seed(seed, asked.sample_id, generation.k),
         sampling=asdict(settings.sampling.sampling()),
         question=asked.question,
-        token_ids=generation.token_ids,
-        logprobs=generation.logprobs,
+        token_ids=generation.token_ids or None,
+        logprobs=generation.logprobs or None,
     )

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, SecretStr, model_validator
 
 from ovrl.images import MAX_PIXELS
 from ovrl.rollout.engine import Sampling
@@ -26,6 +26,10 @@ class SamplingSettings(Settings):
         return Sampling(**self.model_dump())
 
 
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
 class EngineSettings(Settings):
     """Where completions are made."""
 
@@ -41,7 +45,14 @@ class EngineSettings(Settings):
     threads: PositiveInt | None = None
     """Of each process on a CPU; None: as many as torch likes, or the cores shared out among the processes."""
 
-    machine_fields: ClassVar[frozenset[str]] = frozenset({"device", "batch_size", "processes", "threads"})
+    servers: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    """URLs of running servers, for `openai`."""
+    api_key: SecretStr | None = None
+    """What the servers ask for. Give it as OVRL_ROLLOUT__ENGINE__API_KEY or OPENAI_API_KEY; it is written nowhere."""
+
+    machine_fields: ClassVar[frozenset[str]] = frozenset(
+        {"device", "batch_size", "processes", "threads", "servers", "api_key"}
+    )
 
 
 class RolloutSettings(Settings):
