@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from cli_fixtures import Cli, lines_of
 
+from chat_server import Chat, serving
+
 
 def samples(path: Path, count: int = 6) -> Path:
     records = [
@@ -106,3 +108,29 @@ def test_a_line_tells_how_it_goes(cli: Cli, tmp_path: Path, monkeypatch: pytest.
     (last,) = [line for line in result.err.splitlines() if "rollout: 12 of 12; " in line]
     assert "completions/s; " in last
     assert "tokens/s; 0 s left; stop 12" in last
+
+
+def test_a_model_behind_an_api_is_asked_with_the_key_of_the_environment(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", "sesame")
+    with serving(Chat()) as chat:
+        flags = [
+            "--engine",
+            "openai",
+            "--server",
+            chat.url,
+            "--model",
+            "some/model",
+            "-n",
+            2,
+            "-o",
+            tmp_path / "c.jsonl",
+        ]
+        result = cli("rollout", samples(tmp_path / "d.jsonl"), *flags)
+    assert result.code == 0, result.err
+    assert len(lines_of(tmp_path / "c.jsonl")) == 12
+    assert set(chat.keys) == {"Bearer sesame"}
+    assert "sesame" not in (tmp_path / "c.jsonl.manifest.json").read_text()
+    without = cli("rollout", tmp_path / "d.jsonl", "--engine", "openai", "--model", "m", "-o", tmp_path / "e.jsonl")
+    assert (without.code, "give --server URL" in without.err) == (2, True)

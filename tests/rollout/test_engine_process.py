@@ -1,5 +1,6 @@
 """What only processes can show, beyond the contract of all engines: that they die, and that nothing is lost."""
 
+import json
 import os
 import random
 import signal
@@ -7,19 +8,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from builders import identity
 from engines import NEW, PROMPTS, SAMPLES, answers, ask, collect, group, load_policy, make_model, save_policy, tokens
 from ovrl.errors import OvrlError, UsageError
-from ovrl.rollout.engine import Generation, Request, Sampling
+from ovrl.json_lines import JsonLines
+from ovrl.records import Sample
+from ovrl.rejects import Rejects
+from ovrl.rollout.engine import Engine, Generation, Request, Sampling
 from ovrl.rollout.engine_process import EngineProcess
 from ovrl.rollout.policy import Policy
-from ovrl.rollout.settings import EngineSettings
+from ovrl.rollout.run import roll_out
+from ovrl.rollout.settings import EngineSettings, RolloutSettings, SamplingSettings
 from ovrl.rollout.transformers_engine import TransformersEngine, load_engine
 
 Start = Callable[..., EngineProcess]
@@ -231,7 +238,8 @@ import os, signal
 from ovrl.rollout.engine import Request, Sampling
 from ovrl.rollout.engine_process import EngineProcess
 from ovrl.rollout.prompt import Prompt
-from ovrl.rollout.settings import EngineSettings
+from ovrl.rollout.run import roll_out
+from ovrl.rollout.settings import EngineSettings, RolloutSettings, SamplingSettings
 
 if __name__ == "__main__":
     engine = EngineProcess("m", EngineSettings(processes=2, batch_size=1), engine="ovrl.rollout.fake:load_engine")
@@ -252,6 +260,41 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path: Path):
     for pid in pids:
         while Path(f"/proc/{pid}").exists() and "State:\tZ" not in Path(f"/proc/{pid}/status").read_text():
             time.sleep(0.02)  # the time limit of the test is that of this loop
+
+
+def test_a_run_gives_the_same_lines_wherever_and_however_often_it_is_stopped(start: Start, saved: Path, tmp_path: Path):
+    """One completion in flight in this process; or eight in two children, in another order, killed and resumed."""
+    samples = list(SAMPLES.values())
+
+    def roll(name: str, engine: Engine, samples: list[Sample], stop: int | None = None) -> dict[str, str]:
+        def watch(counts: Mapping[str, int]) -> None:
+            if stop is not None and counts["completions"] - counts["recovered"] >= stop:
+                raise OvrlError("stopped")
+
+        settings = RolloutSettings(n=3, with_tokens=True, sampling=SamplingSettings(max_new_tokens=NEW))
+        with suppress(OvrlError), JsonLines(str(tmp_path / name), "", identity()) as lines:
+            roll_out(samples, engine, lines, Rejects(None), settings, model="m", seed=3, watch=watch)
+            return {json.loads(line)["id"]: line for line in (tmp_path / name).read_text().splitlines()}
+        return {}
+
+    here = roll("a.jsonl", TransformersEngine(Policy.load(str(saved), device="cpu"), batch_size=1), samples)
+    engine = start(processes=2)
+    for _ in range(3):
+        assert roll("b.jsonl", engine, samples[::-1], stop=2) == {}
+        with suppress(ProcessLookupError):  # dropped with what it was at
+            kill(engine.pids[0])
+    there = roll("b.jsonl", engine, samples[::-1])
+    assert len(here) == 12
+    assert {name: without_logprobs(line) for name, line in there.items()} == {
+        name: without_logprobs(line) for name, line in here.items()
+    }
+
+
+def without_logprobs(line: str) -> dict[str, Any]:
+    """Log-probabilities are the same within rounding; which thread adds up depends on the place in the batch."""
+    record = json.loads(line)
+    assert len(record.pop("logprobs")) == record["completion_tokens"]
+    return record
 
 
 def test_the_settings_say_where_completions_are_made(saved: Path):

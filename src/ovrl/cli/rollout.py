@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ovrl.records import Sample
     from ovrl.rejects import Rejects
     from ovrl.reward.settings import ScoreSettings
-    from ovrl.rollout.settings import RolloutSettings
+    from ovrl.rollout.settings import EngineSettings, RolloutSettings
 
 EXAMPLES = (
     "ovrl rollout demo/data/pool.parquet --model demo/base -n 4 --limit 8 -o completions.jsonl",
@@ -41,6 +42,11 @@ _ShuffleOptions = Annotated[
     bool | None, typer.Option("--shuffle-options", help="Another order of the options for each completion.")
 ]
 
+_Server = Annotated[
+    str | None, typer.Option("--server", metavar="URL[,URL...]", help="Running servers, for --engine openai.")
+]
+_WithTokens = Annotated[bool | None, typer.Option("--with-tokens", help="Write token ids and log-probabilities too.")]
+
 
 @command
 def rollout(
@@ -52,18 +58,14 @@ def rollout(
     n: Annotated[int | None, typer.Option("-n", help="Completions for each sample (default: 8).")] = None,
     output: options.Output = "-",
     engine: Annotated[str | None, typer.Option(help="hf, openai, fake, or module:function.")] = None,
-    server: Annotated[
-        str | None, typer.Option("--server", metavar="URL[,URL...]", help="Running servers, for --engine openai.")
-    ] = None,
+    server: _Server = None,
     mode: _Mode = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Longest completion (default: 4096).")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token (default: 1).")] = None,
     shuffle_options: _ShuffleOptions = None,
     stop_early: _StopEarly = None,
     concurrency: _Concurrency = None,
-    with_tokens: Annotated[
-        bool | None, typer.Option("--with-tokens", help="Write token ids and log-probabilities too.")
-    ] = None,
+    with_tokens: _WithTokens = None,
     limit: options.Limit = None,
     shard: options.Shard = None,
     rejects: options.RejectsFile = None,
@@ -72,15 +74,9 @@ def rollout(
     dry_run: options.DryRun = False,
 ) -> None:
     """Sample completions of every prompt. Resumable: the same command goes on where it stopped."""
-    from pydantic import SecretStr
-
     from ovrl.cli.inputs import count_samples, describe_inputs
-    from ovrl.json_lines import JsonLines
-    from ovrl.rejects import Rejects, check_counts
-    from ovrl.rollout import prompt
-    from ovrl.rollout.columns import from_lines
+    from ovrl.rejects import check_counts
     from ovrl.rollout.settings import RolloutSettings
-    from ovrl.samples import read_samples
 
     settings = session.resolve(
         "rollout",
@@ -96,27 +92,47 @@ def rollout(
         engine__batch_size=concurrency,
         engine__servers=server,
     ).value
-    if settings.engine.engine == "openai" and settings.engine.api_key is None and "OPENAI_API_KEY" in os.environ:
-        key = SecretStr(os.environ["OPENAI_API_KEY"])
-        settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"api_key": key})})
     source = options.one_input(source, source_option)
     selection = Selection.parse(limit, shard)
-    inputs = describe_inputs(source, model=model, engine=settings.engine.engine)
     if dry_run:
+        describe_inputs(source, model=model, engine=settings.engine.engine)
         found = count_samples(source, selection)
         render.summary(session, "rollout (dry run)", found | {"completions": found["samples"] * settings.completions})
         return
+    rejected = options.rejects_file(rejects, output)
+    counts = _run(session, settings, source, selection, model=model, output=output, rejected=rejected, again=overwrite)
+    render.summary(session, "rollout", {**counts, "output": output}, records_on_stdout=output == "-")
+    check_counts(counts, fail_on, str(rejected or "the warnings above"))
+
+
+def _run(
+    session: Session,
+    settings: "RolloutSettings",
+    source: str,
+    selection: Selection,
+    *,
+    model: str,
+    output: str,
+    rejected: Path | None,
+    again: bool,
+) -> dict[str, Any]:
+    """Fill the output and return what a summary says of it; `again` starts anew."""
+    from ovrl.cli.inputs import describe_inputs
+    from ovrl.json_lines import JsonLines
+    from ovrl.rejects import Rejects
+    from ovrl.rollout import prompt
+    from ovrl.rollout.columns import from_lines
+    from ovrl.samples import read_samples
+
+    inputs = describe_inputs(source, model=model, engine=settings.engine.engine)
     verdicts = _verdicts(session) if settings.stop_early else {}
     identity = session.identity("rollout", settings, inputs, selection, prompts=prompt.digest(), **verdicts)
-    rejected = options.rejects_file(rejects, output)
-    with JsonLines(output, "completions.jsonl", identity, overwrite=overwrite, to_parquet=from_lines) as lines:
+    with JsonLines(output, "completions.jsonl", identity, overwrite=again, to_parquet=from_lines) as lines:
         note = options.already(lines.finished)
         if not lines.finished:
             bad, asked = Rejects(rejected), selection.count(inputs[source]["rows"] or 0)
             _sample(session, read_samples(source, bad, selection), lines, bad, settings, model=model, asked=asked)
-        counts = lines.counts
-    render.summary(session, "rollout", {**counts, "output": output} | note, records_on_stdout=output == "-")
-    check_counts(counts, fail_on, str(rejected or "the warnings above"))
+        return lines.counts | note
 
 
 def _verdicts(session: Session) -> dict[str, Any]:
@@ -151,10 +167,20 @@ def _sample(
     from ovrl.rollout.table import ENGINES
 
     with ExitStack() as stack:
-        engine = resolve(settings.engine.engine, ENGINES, "engine")(model, settings.engine)
+        engine = resolve(settings.engine.engine, ENGINES, "engine")(model, _with_key(settings.engine))
         stack.callback(engine.close)
         jury = Jury(*_rules(session)) if settings.stop_early else None
         if jury is not None:
             stack.callback(jury.close)
         watch = stack.enter_context(render.rollout(session, asked * settings.completions or None))
         roll_out(samples, engine, lines, bad, settings, model=model, seed=session.seed, watch=watch, jury=jury)
+
+
+def _with_key(engine: "EngineSettings") -> "EngineSettings":
+    """Return the settings with the key that clients of OpenAI's protocol find in the environment."""
+    from pydantic import SecretStr
+
+    key = os.environ.get("OPENAI_API_KEY")
+    if engine.engine != "openai" or engine.api_key is not None or key is None:
+        return engine
+    return engine.model_copy(update={"api_key": SecretStr(key)})
