@@ -118,8 +118,9 @@ def test_a_file_of_samples_is_shown(tmp_path: Path):
 
 def test_a_file_of_completions_is_shown_with_the_samples_that_are_given(tmp_path: Path):
     made = rollout(tmp_path)
-    for samples_file in (None, tmp_path / "d.jsonl"):
-        build_view(made, samples_file, tmp_path / "v.html")
+    folder = rollout(tmp_path, "folder") / "completions.jsonl"
+    for file, samples_file in ((made, None), (folder, None), (made, tmp_path / "d.jsonl")):
+        build_view(file, samples_file, tmp_path / "v.html")
         page = (tmp_path / "v.html").read_text()
         assert (page.count("<mark>1</mark>"), len(sizes(page))) == (12, 3)
     assert "3 samples of c.jsonl, with their completions." in unescape(page)

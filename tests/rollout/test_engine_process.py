@@ -65,6 +65,7 @@ def many(count: int) -> Iterator[Request]:
         yield Request(id=f"{number}", prompt=PROMPTS[name], seeds=seeds, sampling=Sampling(max_new_tokens=NEW))
 
 
+@pytest.mark.slow
 def test_twenty_kills_at_random_moments_lose_nothing_and_double_nothing(start: Start, saved: Path):
     whole = tokens(answers(TransformersEngine(Policy.load(str(saved), device="cpu"), batch_size=16), *many(40)))
     engine = start(processes=2)

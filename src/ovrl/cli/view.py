@@ -11,7 +11,7 @@ from ovrl.cli.session import Session, command
 
 EXAMPLES = (
     "ovrl data view demo/data/pool.parquet -o pool.html",
-    "ovrl data view completions.jsonl --samples demo/data/pool.parquet -o completions.html",
+    "ovrl data view demo/rollouts/completions.jsonl --samples demo/data/pool.parquet -o completions.html",
 )
 
 

@@ -49,7 +49,8 @@ def view_cards(file: Path, samples: Path | None) -> list[Card]:
             for sample in islice(read_samples(str(file), Rejects(None)), SHOWN)
         ]
     given = [replace(step, manifest={"inputs": {str(samples): {}}})] if samples else []
-    rollout = replace(step, manifest=read_json(file.with_name(f"{file.name}.{store.MANIFEST}")))
+    beside = read_json(file.with_name(f"{file.name}.{store.MANIFEST}")) or read_json(file.with_name(store.MANIFEST))
+    rollout = replace(step, manifest=beside)
     return _cards(step, chosen, given or [*_sources(rollout), rollout], file.parent)
 
 
