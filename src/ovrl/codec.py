@@ -227,7 +227,7 @@ def encode_question(question: Question) -> dict[str, Any]:
 
 
 def encode_completion(completion: Completion, *, with_tokens: bool) -> dict[str, Any]:
-    """Return the completion as a JSON object; token ids and log-probabilities only when asked."""
+    """Return the completion as a JSON object; token ids and log-probabilities only when asked, and known."""
     record = {
         "schema": "ovrl.completion/1",
         "id": completion.id,
@@ -243,7 +243,7 @@ def encode_completion(completion: Completion, *, with_tokens: bool) -> dict[str,
         "sampling": dict(completion.sampling),
         **encode_question(completion.question),
     }
-    if with_tokens:
-        record["token_ids"] = list(completion.token_ids or ())
+    if with_tokens and completion.token_ids is not None:
+        record["token_ids"] = list(completion.token_ids)
         record["logprobs"] = list(completion.logprobs or ())
     return record

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TextIO
@@ -16,14 +16,23 @@ from ovrl.store import Directory, OutputFile, dumps
 class JsonLines:
     """JSON lines to stdout, to one file, or to a named file inside a directory; resumable but for stdout."""
 
-    def __init__(self, target: str, file_name: str, identity: Identity, *, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        target: str,
+        file_name: str,
+        identity: Identity,
+        *,
+        overwrite: bool = False,
+        to_parquet: Callable[[Path, Path], None] | None = None,
+    ) -> None:
         """Open the output.
 
         Args:
-            target: "-" for stdout, a path that ends in .jsonl or .json for a file, else a directory.
+            target: "-" for stdout, a path that ends in .jsonl, .json or .parquet for a file, else a directory.
             file_name: the file's name inside a directory.
             identity: what the output is made from.
             overwrite: start again.
+            to_parquet: makes a parquet file of the finished lines, for a target that ends so; None: there is none.
 
         Raises:
             UsageError: as for `Directory` and `OutputFile`.
@@ -32,16 +41,22 @@ class JsonLines:
         self._output: OutputFile | None = None
         self.finished = False
         self._recovered_bytes = 0
+        self._to_parquet = None
         self.counts: dict[str, Any] = {}
         """What the run that finished the output counted."""
         self._file: TextIO = sys.stdout
         if target == "-":
             return
         path = Path(target)
-        if path.suffix in (".jsonl", ".json"):
+        if path.suffix in (".jsonl", ".json") or (path.suffix == ".parquet" and to_parquet):
             self._output = OutputFile(path, identity, overwrite=overwrite)
             self.finished, self._partial = self._output.finished, self._output.partial
             self.counts = self._output.counts
+            if path.suffix == ".parquet":
+                self._to_parquet = to_parquet
+                self._partial = path.with_name(f"{path.name}.lines.partial")
+                if overwrite or not self._output.resumed:
+                    self._partial.unlink(missing_ok=True)
         else:
             self._directory = Directory(path, identity, overwrite=overwrite)
             self.finished, self._partial = self._directory.finished, path / f"{file_name}.partial"
@@ -88,7 +103,11 @@ class JsonLines:
         """Give the output its final name and write its manifest."""
         if self._output is not None:
             self._file.close()
+            if self._to_parquet is not None:
+                self._to_parquet(self._partial, self._output.partial)
             self._output.finish(counts)
+            if self._to_parquet is not None:
+                self._partial.unlink()
         elif self._directory is not None:
             os.fsync(self._file.fileno())
             self._file.close()

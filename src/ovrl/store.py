@@ -213,6 +213,8 @@ class OutputFile:
             self._release()
             raise
         self.finished = path.exists()
+        self.resumed = earlier is not None
+        """Whether an earlier run began it."""
         self._manifest = manifest.begin(identity, earlier)
         self.counts: dict[str, Any] = earlier["counts"] if earlier else {}
         if self.finished:

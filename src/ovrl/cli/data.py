@@ -1,14 +1,14 @@
-"""`ovrl data`: convert, check, count and make data sets."""
+"""`ovrl data`: convert, check, count, show and make data sets."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from ovrl.cli import check, convert, options, render, stats
+from ovrl.cli import check, convert, options, render, stats, view
 from ovrl.cli.session import INVOCATION, Session, command, epilog
 
-app = typer.Typer(help="Convert, check, count and make data sets.", no_args_is_help=True)
+app = typer.Typer(help="Convert, check, count, show and make data sets.", no_args_is_help=True)
 
 EXAMPLES = (
     "ovrl data synth --split pool -n 64 -o pool.parquet",
@@ -67,6 +67,7 @@ for _name, _function, _examples in (
     ("check", check.check, check.EXAMPLES),
     ("convert", convert.convert, convert.EXAMPLES),
     ("stats", stats.stats, stats.EXAMPLES),
+    ("view", view.view, view.EXAMPLES),
     ("synth", synth, EXAMPLES),
 ):
     app.command(_name, epilog=epilog(_examples))(_function)

@@ -18,7 +18,7 @@ from ovrl.selection import Selection
 _EDGE = 1 << 20  # bytes read at each end of a weight file: training changes every tensor
 
 
-def describe_inputs(*sources: str, model: str | None = None, engine: str = "transformers") -> dict[str, dict[str, Any]]:
+def describe_inputs(*sources: str, model: str | None = None, engine: str = "hf") -> dict[str, dict[str, Any]]:
     """Return path -> digest and rows for data, and a digest of the model.
 
     Raises:
@@ -27,8 +27,9 @@ def describe_inputs(*sources: str, model: str | None = None, engine: str = "tran
     described: dict[str, dict[str, Any]] = {}
     for source in sources:
         described[source] = _describe(source)
-    if model is not None:  # the scripted engine's model is its reply, not a directory
-        digest = f"reply {model}" if engine == "fake" else _model_digest(model)
+    if model is not None:  # the scripted engine's model is its reply, and a server's a name; neither is a directory
+        told = {"fake": f"reply {model}", "openai": f"served as {model}"}
+        digest = told[engine] if engine in told else _model_digest(model)
         described[model] = {"sha256": digest, "rows": None}
     return described
 

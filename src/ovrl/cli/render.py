@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from ovrl.cli.session import Session
+from ovrl.cli.throughput import Throughput
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,42 @@ def _lines(what: str, total: int | None) -> Callable[[int], None]:
             log.info("%s: %d%s", what, done, f" of {total}" if total else "")
 
     return advance
+
+
+@contextmanager
+def rollout(session: Session, total: int | None) -> Generator[Callable[[Mapping[str, int]], None]]:
+    """Show speeds, finish reasons and time left: a bar on a terminal, one line every 30 s elsewhere.
+
+    The value is called with the counts so far.
+    """
+    speed = Throughput(total)
+    if session.verbosity == "quiet":
+        yield lambda counts: None
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[line]}"))
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+            task = bars.add_task("rollout", total=total, line="")
+
+            def update(counts: Mapping[str, int]) -> None:
+                saved = counts.get("saved", 0)
+                completed = counts.get("completions", 0)
+                bars.update(task, completed=completed, total=total and total - saved, line=speed.line(counts))
+
+            yield update
+    else:
+        last = time.monotonic()
+
+        def say(counts: Mapping[str, int]) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _EVERY:
+                last = time.monotonic()
+                done = counts.get("completions", 0)
+                log.info("rollout: %d%s; %s", done, f" of {total}" if total else "", speed.line(counts))
+
+        yield say
 
 
 @contextmanager

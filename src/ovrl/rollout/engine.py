@@ -2,7 +2,8 @@
 
     requests --> Engine.generate --> generations, each as soon as it is finished
 
-The engine pulls the next request when it has room, so that nothing waits in a queue and grows old.
+The engine pulls the next request when it has room, so that nothing waits in a queue and grows old. A source with
+nothing to start at the moment, because what it plans next depends on what is under way, gives None instead.
 Nothing here knows where an engine runs: in this process, or behind a network.
 """
 
@@ -85,6 +86,13 @@ class Generation:
     finish_reason: FinishReason
     prompt_tokens: int
     """Tokens of the prompt, image tokens expanded."""
+    untold_tokens: int = 0
+    """Sampled tokens that the engine counts and does not tell: a model behind an API. The four [T] are then empty."""
+
+    @property
+    def completion_tokens(self) -> int:
+        """How many tokens were sampled."""
+        return len(self.token_ids) or self.untold_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +115,18 @@ class Engine(Protocol):
         """The policy version that samples now."""
         ...
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[Generation | Refusal]:
+    def generate(self, requests: Iterable[Request | None]) -> Iterator[Generation | Refusal]:
         """Yield a generation for each seed of each request, or one refusal for the request, in any order.
 
         A completion depends on the weights, the prompt, the sampling and its seed: not on what is beside it.
         Closing the iterator drops what is not finished.
+
+        Args:
+            requests: pulled one at a time, when there is room. None says that there is nothing to start at the
+                moment: the engine goes on with what it has, and pulls again before its next step with room. The
+                source gives None only while some of its requests are unfinished, that is, while not all of their
+                generations (or the refusal) were yielded and the next one asked for; otherwise it waits by itself
+                until there is a request, or ends. So an engine with nothing under way may pull without a pause.
 
         Raises:
             OvrlError: the engine failed or was closed; what was yielded before is good.

@@ -9,6 +9,7 @@ from ovrl.errors import OvrlError
 from ovrl.records import FinishReason
 from ovrl.rollout.engine import Generation, Refusal, Request, objection
 from ovrl.rollout.gate import Gate
+from ovrl.rollout.source import Source
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,19 +82,25 @@ class ScriptedEngine:
         """The policy version that samples now."""
         return self._version
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[Generation | Refusal]:
+    def generate(self, requests: Iterable[Request | None]) -> Iterator[Generation | Refusal]:
         """Yield the scripted reply for each seed; see `Engine.generate`."""
         made = 0
-        waiting = self._replies(requests)
+        source, waiting = Source(requests), iter(())
         under_way: list[_Reply] = []
         while True:
-            while len(under_way) < self._batch_size and (reply := next(waiting, None)) is not None:
-                if isinstance(reply, Refusal):
-                    yield reply
-                else:
+            while len(under_way) < self._batch_size:
+                if (reply := next(waiting, None)) is not None:
                     under_way.append(reply)
+                elif (request := source.pull()) is None:
+                    break
+                elif reason := objection(request):
+                    yield Refusal(request_id=request.id, reason=reason)
+                else:
+                    waiting = self._replies(request)
             if not under_way:
-                return
+                if source.ended:
+                    return
+                continue
             with self._gate.step():
                 for reply in under_way:
                     reply.step(self._version)
@@ -105,13 +112,9 @@ class ScriptedEngine:
                 made += 1
                 yield reply.generation()
 
-    def _replies(self, requests: Iterable[Request]) -> Iterator[_Reply | Refusal]:
-        for request in requests:
-            if reason := objection(request):
-                yield Refusal(request_id=request.id, reason=reason)
-                continue
-            for k, seed in request.seeds.items():
-                yield _Reply(request, k, self._script(request, k, seed).encode() + b"\0")
+    def _replies(self, request: Request) -> Iterator[_Reply]:
+        for k, seed in request.seeds.items():
+            yield _Reply(request, k, self._script(request, k, seed).encode() + b"\0")
 
     def pause(self) -> None:
         """Let no step follow; see `Engine.pause`."""

@@ -25,13 +25,15 @@ from torch import Tensor
 from ovrl.errors import UsageError
 from ovrl.rollout import reading
 from ovrl.rollout.batch import Batch
-from ovrl.rollout.engine import Generation, Refusal, Request, objection
+from ovrl.rollout.engine import Engine, Generation, Refusal, Request, objection
+from ovrl.rollout.engine_process import EngineProcess
 from ovrl.rollout.gate import Gate
 from ovrl.rollout.policy import Encoded, Policy
 from ovrl.rollout.reading import Prefix
 from ovrl.rollout.row import Ending, Row
 from ovrl.rollout.sampling import uniforms
 from ovrl.rollout.settings import EngineSettings
+from ovrl.rollout.source import Source
 
 _WINDOW = 16
 """Prompts that wait together and are sorted by length, at most: they hold their images in memory."""
@@ -69,14 +71,16 @@ class TransformersEngine:
         """The policy version that samples now."""
         return self._version
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[Generation | Refusal]:
+    def generate(self, requests: Iterable[Request | None]) -> Iterator[Generation | Refusal]:
         """Yield the generations of each request; see `Engine.generate`."""
-        source = iter(requests)
+        source = Source(requests)
         job = _Job(self.policy, self._batch_size)
         while True:
             yield from job.pull(source)
             if not job.busy:
-                return
+                if source.ended:
+                    return
+                continue
             with self._gate.step(), torch.inference_mode(), _evaluating(self.policy):
                 finished = job.step(self._version)
             yield from finished
@@ -139,7 +143,7 @@ class _Job:
     def _room(self) -> int:
         return self._batch_size - len(self._batch.rows)
 
-    def pull(self, source: Iterator[Request]) -> Iterator[Refusal]:
+    def pull(self, source: Source) -> Iterator[Refusal]:
         """Take requests in when there is room and nothing waits: as many as fill a batch; yield those refused.
 
         Neighbours in length decode together, because all rows pay for the longest. Those that are drawn from
@@ -149,7 +153,7 @@ class _Job:
             return
         window: list[_Group] = []
         while sum(len(group.left) for group in window) < self._batch_size and len(window) < _WINDOW:
-            request = next(source, None)
+            request = source.pull()
             if request is None:
                 break
             group = self._prepared(request)
@@ -249,11 +253,22 @@ def _compare(given: dict[str, Tensor], own: dict[str, Tensor]) -> None:
         raise UsageError(f"these weights are not this model's: {'; '.join(sorted(faults)[:3])}{more}")
 
 
-def load_engine(model: str, settings: EngineSettings) -> TransformersEngine:
-    """Return the engine for a model directory or hub id.
+def in_process(model: str, settings: EngineSettings) -> TransformersEngine:
+    """Return the engine for a model directory or hub id, in this process.
 
     Raises:
         UsageError: the model cannot be loaded.
     """
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
     policy = Policy.load(model, device=settings.device, dtype=settings.dtype)
     return TransformersEngine(policy, batch_size=settings.batch_size)
+
+
+def load_engine(model: str, settings: EngineSettings) -> Engine:
+    """Return the engine that the settings ask for: in this process, or in processes of its own.
+
+    Raises:
+        UsageError: the model cannot be loaded.
+    """
+    return EngineProcess(model, settings) if settings.processes else in_process(model, settings)

@@ -13,6 +13,7 @@ from ovrl import __version__, store
 from ovrl.errors import UsageError
 from ovrl.eval.report import comparison, sections, viewer
 from ovrl.eval.report.gather import Findings, Step, gather
+from ovrl.eval.report.rollouts import rollout_cards, view_cards
 from ovrl.eval.report.sections import Section
 
 
@@ -39,7 +40,31 @@ def build_report(source: Path, out: Path) -> None:
     Raises:
         UsageError: there is nothing to show, or the page cannot be written.
     """
-    page = render(gather(source), source)
+    _write(render(gather(source), source), out)
+
+
+def build_view(source: Path, samples: Path | None, out: Path) -> None:
+    """Write a page with samples of one file, and what a model said to them.
+
+    Args:
+        source: samples, completions or scores; JSON lines or parquet.
+        samples: where the images are, when the file does not tell.
+        out: the HTML file; in a directory, `report.html`.
+
+    Raises:
+        UsageError: there is nothing to show, or the page cannot be written.
+    """
+    if not source.is_file():
+        raise UsageError(f"{source} is no file; give samples, completions or scores as .jsonl or .parquet")
+    cards = view_cards(source, samples)
+    if not cards:
+        raise UsageError(f"{source} holds no samples, completions or scores")
+    what = "completions" if any(card.replies for card in cards) else "samples"
+    lead = f"{len(cards)} samples of {source.name}, with their {what}." if what != "samples" else f"Of {source.name}."
+    _write(_filled({"title": source.name, "lead": lead, "rollouts": cards}), out)
+
+
+def _write(page: str, out: Path) -> None:
     target = out / "report.html" if out.is_dir() else out
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,11 +81,16 @@ def render(findings: Findings, source: Path) -> str:
         "headlines": comparison.headlines(findings.evals),
         "evaluation": comparison.evaluation(findings.evals) if findings.evals else [],
         "cards": viewer.cards(findings.evals, source),
+        "rollouts": rollout_cards(findings.steps, source),
         "sections": _sections(findings),
         "origins": [_origin(step) for step in findings.steps],
-        "version": __version__,
-        "style": Markup(_asset("style.css")),
     }
+    return _filled(content)
+
+
+def _filled(content: Mapping[str, Any]) -> str:
+    """Return the page with this content; parts without any are left out."""
+    content = {**content, "version": __version__, "style": Markup(_asset("style.css"))}
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     text = environment.from_string(_asset("page.html")).render(content)
     return text.encode("utf-8", errors="replace").decode()  # lone surrogates of model output

@@ -2,17 +2,18 @@
 
 import io
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ovrl import images
 from ovrl.errors import OvrlError, RecordError
 from ovrl.eval.report.comparison import by_mode
-from ovrl.eval.report.gather import EvalOutput, Record, mapping, number
+from ovrl.eval.report.gather import EvalOutput, Record, Step, mapping, number
 from ovrl.images import to_data_uri
 from ovrl.records import Sample, derive_seed
 from ovrl.rejects import Rejects
+from ovrl.reward.extract import answer_blocks
 from ovrl.samples import read_samples
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ class Reply:
     """One completion and what it earned."""
 
     heading: str
-    text: str
+    text: tuple[str, str, str]
+    """What stands before the answer that was extracted, the answer, and what stands behind it."""
     reward: str
     verdict: str
     """ "right", "wrong", "partly" or "unscored"."""
@@ -50,7 +52,7 @@ class Card:
     problem: str
     gold: str
     replies: tuple[tuple[str, tuple[Reply, ...]], ...]
-    """(mode, replies of the first and of the last evaluation)."""
+    """(mode, replies): of the first and the last evaluation, or of one rollout."""
 
 
 def cards(evals: Sequence[EvalOutput], source: Path) -> list[Card]:
@@ -68,7 +70,7 @@ def cards(evals: Sequence[EvalOutput], source: Path) -> list[Card]:
         if group[0].items
     }
     chosen = _choose(ends)
-    pictures = _pictures([one for group in ends.values() for one in group], chosen, source)
+    pictures = find_pictures([one.step for group in ends.values() for one in group], chosen, source)
     return [_card(sample_id, ends, pictures.get(sample_id, ())) for sample_id in chosen]
 
 
@@ -83,24 +85,25 @@ def _choose(ends: Mapping[str, tuple[EvalOutput, ...]]) -> list[str]:
             missing[sample_id] = missing.get(sample_id, len(everyone)) - 1
     groups: dict[str, list[str]] = {}
     for sample_id in sorted(items, key=lambda name: (missing[name], derive_seed(0, "report", name))):
-        groups.setdefault(_category(items[sample_id]), []).append(sample_id)
+        groups.setdefault(category(items[sample_id]), []).append(sample_id)
     chosen: list[str] = []
     for turn in range(max((len(ids) for ids in groups.values()), default=0)):
         chosen += [groups[name][turn] for name in sorted(groups) if turn < len(groups[name])]
     return chosen[:SHOWN]
 
 
-def _category(item: Record) -> str:
+def category(item: Record) -> str:
+    """Return what a sample is sorted under."""
     return str(item.get("source") or item.get("problem_type") or "")
 
 
-def _pictures(evals: Sequence[EvalOutput], chosen: Sequence[str], source: Path) -> dict[str, tuple[str, ...]]:
+def find_pictures(steps: Sequence[Step], chosen: Iterable[str], source: Path) -> dict[str, tuple[str, ...]]:
     """Return the images of the chosen samples, from the data files that the manifests name."""
     wanted, found = set(chosen), dict[str, tuple[str, ...]]()
     tried: set[Path] = set()
-    for one in evals:
-        for name in mapping(one.step.manifest.get("inputs")):
-            for place in (Path(name), one.step.path / name, source / name):
+    for step in steps:
+        for name in mapping(step.manifest.get("inputs")):
+            for place in (Path(name), step.path / name, source / name):
                 for path in _data_files(place):
                     if wanted and path not in tried:
                         found |= _read(path, wanted)
@@ -122,7 +125,7 @@ def _read(path: Path, wanted: set[str]) -> dict[str, tuple[str, ...]]:
     try:
         for sample in read_samples(str(path), Rejects(None)):
             if sample.id in wanted:
-                found[sample.id] = _thumbnails(sample)
+                found[sample.id] = thumbnails(sample)
             if len(found) == len(wanted):
                 break
     except OvrlError as error:
@@ -130,7 +133,7 @@ def _read(path: Path, wanted: set[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _thumbnails(sample: Sample) -> tuple[str, ...]:
+def thumbnails(sample: Sample) -> tuple[str, ...]:
     """Return the images decoded and encoded again, small: nothing foreign gets into the page."""
     uris: list[str] = []
     for ref in sample.images[:4]:
@@ -150,41 +153,64 @@ def _thumbnails(sample: Sample) -> tuple[str, ...]:
 
 def _card(sample_id: str, ends: Mapping[str, tuple[EvalOutput, ...]], pictures: tuple[str, ...]) -> Card:
     item = next(one.items[sample_id] for group in ends.values() for one in group if sample_id in one.items)
+    replies = tuple(
+        (mode, tuple(_first_reply(one, sample_id) for one in group if sample_id in one.items))
+        for mode, group in ends.items()
+        if any(sample_id in one.items for one in group)
+    )
+    return card(sample_id, item, pictures, replies)
+
+
+def card(
+    sample_id: str, item: Record, pictures: tuple[str, ...], replies: tuple[tuple[str, tuple[Reply, ...]], ...]
+) -> Card:
+    """Return a sample as it is shown; `item` has its problem and its answers."""
     answer = item.get("answer")
     gold = " | ".join(str(part) for part in answer) if isinstance(answer, list) else str(answer or "")
     return Card(
         sample_id=sample_id,
-        category=_category(item),
+        category=category(item),
         pictures=pictures,
-        problem=_cut(str(item.get("problem") or "").replace("<image>", "").strip(), _LONGEST),
-        gold=_cut(gold, _LONGEST // 4),
-        replies=tuple(
-            (mode, tuple(_reply(one, sample_id) for one in group if sample_id in one.items))
-            for mode, group in ends.items()
-            if any(sample_id in one.items for one in group)
-        ),
+        problem=cut(str(item.get("problem") or "").replace("<image>", "").strip(), _LONGEST),
+        gold=cut(gold, _LONGEST // 4),
+        replies=replies,
     )
 
 
-def _cut(text: str, longest: int) -> str:
+def cut(text: str, longest: int) -> str:
+    """Return at most so many characters."""
     return text if len(text) <= longest else f"{text[:longest]} ..."
 
 
-def _reply(one: EvalOutput, sample_id: str) -> Reply:
+def _first_reply(one: EvalOutput, sample_id: str) -> Reply:
     """Return the first completion of the sample."""
     completions = one.items[sample_id].get("completions")
-    first = mapping(completions[0]) if isinstance(completions, list) and completions else {}
-    text = str(first.get("completion") or "")
-    reward = number(first.get("reward"))
-    status = [str(first[name]) for name in ("status", "finish_reason") if first.get(name)]
+    return reply(one.step.name, mapping(completions[0]) if isinstance(completions, list) and completions else {})
+
+
+def reply(heading: str, line: Record) -> Reply:
+    """Return a completion, scored or not, as it is shown."""
+    text = str(line.get("completion") or "")
+    reward = number(line.get("reward"))
+    status = [str(line[name]) for name in ("status", "finish_reason") if line.get(name)]
     return Reply(
-        heading=one.step.name,
-        text=text[:_LONGEST],
+        heading=heading,
+        text=_marked(text[:_LONGEST], line.get("extracted")),
         reward="no score" if reward is None else f"{reward:.2f}",
         verdict=_verdict(reward),
         status=", ".join(word for word in status if word not in ("ok", "stop")),
         omitted=max(0, len(text) - _LONGEST),
     )
+
+
+def _marked(text: str, extracted: object) -> tuple[str, str, str]:
+    """Return the text in three parts, the answer in the middle: the last place of what the rule found, or the block."""
+    found = extracted if isinstance(extracted, str) else None
+    if found is None:
+        blocks = answer_blocks(text)
+        found = blocks[-1] if blocks else ""
+    place = text.rfind(found) if found else -1
+    return (text, "", "") if place < 0 else (text[:place], found, text[place + len(found) :])
 
 
 def _verdict(reward: float | None) -> str:
