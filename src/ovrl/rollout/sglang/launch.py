@@ -34,6 +34,9 @@ _PLUGIN_ARCHITECTURE = "LLaVAOneVision1_5_ForConditionalGeneration"
 _CPU_MEMORY = 0.05
 """SGLang would take nearly all of the machine's memory; that is everybody's."""
 
+_NO_DUMPS = ("SGLANG_PYSPY_DUMP_BEFORE_CRASH=0", "SGLANG_CUDA_COREDUMP_BEFORE_CRASH=0")
+"""Or a server that cannot go on would take a minute to end."""
+
 _LOOK_S = 0.2
 _SHOWN = 12
 """Last lines of a log that an error shows."""
@@ -124,10 +127,10 @@ class Servers:
                 cache, so this is for weights (or at least vision towers) that never change.
         """
         logs.mkdir(parents=True, exist_ok=True)
-        variables = [f"SGLANG_VLM_CACHE_SIZE_MB={100 if keep_images else 0}"]
+        variables = [f"SGLANG_VLM_CACHE_SIZE_MB={100 if keep_images else 0}", *_NO_DUMPS]
         flags = _flags(model, settings, device, dtype)
         if device == "cpu":
-            variables.append("SGLANG_USE_CPU_ENGINE=1")
+            variables += ["SGLANG_USE_CPU_ENGINE=1", "TORCH_COMPILE_DISABLE=1"]  # compiling costs more than it saves
         script = "serve.py"
         if _PLUGIN_ARCHITECTURE in _architectures(model):
             script = "serve_our_models.py"

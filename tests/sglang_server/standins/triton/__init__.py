@@ -7,6 +7,7 @@ one is a class, any other a module that is also a decorator.
 import importlib.abc
 import importlib.machinery
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -37,6 +38,15 @@ class _Anything(ModuleType):
             made = sys.modules.setdefault(full, _Anything(full))
         setattr(self, name, made)
         return made
+
+    def __contains__(self, item: object) -> bool:
+        return False
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Decorate: return the function given, or a decorator that does."""
