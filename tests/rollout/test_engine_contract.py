@@ -14,8 +14,8 @@ from ovrl.errors import OvrlError
 from ovrl.rollout import prompt
 from ovrl.rollout.engine import Engine, Generation, Refusal, Request, Sampling
 from ovrl.rollout.fake import ScriptedEngine
-from ovrl.rollout.sglang.engine import SGLangEngine
 from ovrl.rollout.policy import Policy
+from ovrl.rollout.sglang.engine import SGLangEngine
 from ovrl.rollout.table import ENGINES
 from ovrl.rollout.tiny import Family
 from ovrl.rollout.transformers_engine import TransformersEngine

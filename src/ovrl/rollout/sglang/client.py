@@ -1,4 +1,4 @@
-"""HTTP with one server: keys, time limits, JSON, and the errors of `faults`.
+"""HTTP with one server: keys, time limits, JSON, and the errors of `failures`.
 
 aiohttp, since it streams, keeps hundreds of connections open cheaply, and is what the scripted server is made of, too.
 """
@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from ovrl.rollout.sglang.faults import Distrusted, Fault, Lost, Rejected
+from ovrl.rollout.sglang.failures import DistrustedError, LostError, RejectedError, ServerError
 
 CONNECT_S = 10.0
 """Seconds for a connection to be made."""
@@ -38,8 +38,8 @@ class Client:
         """Return the JSON that a path answers with; None if it answers with none.
 
         Raises:
-            Fault: the server cannot be reached in time, or failed.
-            Rejected: it answered with a status of 4xx.
+            ServerError: the server cannot be reached in time, or failed.
+            RejectedError: it answered with a status of 4xx.
         """
         return await self._call("GET", path, None, limit_s=limit_s, admin=False)
 
@@ -51,8 +51,8 @@ class Client:
         """Send JSON and yield the server-sent events that come back, up to `[DONE]`. Who reads sets the time limit.
 
         Raises:
-            Fault: the connection broke, or the server failed.
-            Rejected: it answered with a status of 4xx.
+            ServerError: the connection broke, or the server failed.
+            RejectedError: it answered with a status of 4xx.
         """
         try:
             async with self._open("POST", path, body, admin=False, limit_s=None) as answer:
@@ -66,8 +66,8 @@ class Client:
                             return
                         yield self._parse(data)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Lost(f"{self.url}{path}: {_words(error)}") from error
-        raise Lost(f"{self.url}{path}: the answer ended in the middle")
+            raise LostError(f"{self.url}{path}: {_words(error)}") from error
+        raise LostError(f"{self.url}{path}: the answer ended in the middle")
 
     async def close(self) -> None:
         """Close every connection; calls under way fail. The client may be used again."""
@@ -81,10 +81,10 @@ class Client:
                 await self._check(answer)
                 data = await answer.read()
         except TimeoutError as error:
-            raise Lost(f"{self.url}{path}: no answer within {limit_s:g} s", "timeout") from error
+            raise LostError(f"{self.url}{path}: no answer within {limit_s:g} s", "timeout") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise Lost(f"{self.url}{path}: {_words(error)}") from error
-        return self._parse(data) if data[:1] in (b"{", b"[") or method == "POST" and data else None
+            raise LostError(f"{self.url}{path}: {_words(error)}") from error
+        return self._parse(data) if data[:1] in (b"{", b"[") else None
 
     def _open(self, method: str, path: str, body: Any, *, admin: bool, limit_s: float | None) -> Any:
         if self._session is None:
@@ -107,15 +107,15 @@ class Client:
         words = " ".join((await answer.text(errors="replace")).split())[:_LONGEST]
         reason = f"{answer.url.path} at {self.url} answered {answer.status}: {words}"
         if answer.status in (408, 429) or answer.status >= 500:
-            raise Fault(reason, f"http_{answer.status}")
-        raise Rejected(reason, answer.status)
+            raise ServerError(reason, f"http_{answer.status}")
+        raise RejectedError(reason, answer.status)
 
     def _parse(self, data: bytes) -> Any:
         try:
             return orjson.loads(data)
         except orjson.JSONDecodeError as error:
             shown = data[:60].decode(errors="replace")
-            raise Distrusted(f"{self.url} answered with what is no JSON: {shown!r}") from error
+            raise DistrustedError(f"{self.url} answered with what is no JSON: {shown!r}") from error
 
 
 def _words(error: Exception) -> str:

@@ -13,7 +13,7 @@ from ovrl.rollout.processor import PromptProcessor
 from ovrl.rollout.row import Ending
 from ovrl.rollout.sglang import messages
 from ovrl.rollout.sglang.encoding import EncodedPrompt
-from ovrl.rollout.sglang.faults import Distrusted, Fault, Interrupted, Rejected
+from ovrl.rollout.sglang.failures import BrokenOffError, DistrustedError, RejectedError, ServerError
 from ovrl.rollout.sglang.fleet import Fleet
 from ovrl.rollout.sglang.messages import Segment
 from ovrl.rollout.sglang.server import Server
@@ -54,10 +54,12 @@ class Draft:
     versions: list[int] = field(default_factory=list[int])
     finish_reason: FinishReason | None = None
 
-    def add(self, segment: Segment, versions: dict[str, int], limit: int, stop: tuple[str, ...], ending: Ending) -> None:
+    def add(
+        self, segment: Segment, versions: dict[str, int], limit: int, stop: tuple[str, ...], ending: Ending
+    ) -> None:
         """Append what came, up to the end of the completion.
 
-        A server looks for stop strings in what it samples itself: one that began before an interruption is ours to find.
+        A server looks for stop strings in what it samples itself: one that began before is ours to find.
         """
         continued = bool(self.token_ids)
         given = zip(segment.token_ids, segment.logprobs, segment.sampling_logprobs, segment.versions, strict=True)
@@ -101,10 +103,10 @@ class Sampler:
             group.server, before = server, len(draft.token_ids)
             try:
                 fault = await self._go_on(server, group, draft, seed)
-            except Rejected as error:
+            except RejectedError as error:
                 return self._refuse(group, str(error))
             got_on = len(draft.token_ids) > before
-            if fault is None or isinstance(fault, Interrupted):
+            if fault is None or isinstance(fault, BrokenOffError):
                 shunned = None
             else:
                 self._counts["failed_exchanges"] += 1
@@ -117,7 +119,7 @@ class Sampler:
                 self._counts["continued"] += 1
         return self._generation(group, k, draft)
 
-    async def _go_on(self, server: Server, group: Group, draft: Draft, seed: int) -> Fault | None:
+    async def _go_on(self, server: Server, group: Group, draft: Draft, seed: int) -> ServerError | None:
         """Let a server sample on; return what went wrong, if anything did."""
         sampling = group.request.sampling
         prompt_tokens = group.prompt.prompt_tokens + len(draft.token_ids)
@@ -139,16 +141,16 @@ class Sampler:
         if segment is None:
             return flight.fault
         if segment.refusal is not None:
-            raise Rejected(segment.refusal, 400)
+            raise RejectedError(segment.refusal, 400)
         if bad := [token for token in segment.token_ids if token >= self._processor.vocabulary]:
-            fault = Distrusted(f"{server.url} sampled token {bad[0]}, outside of the vocabulary")
+            fault = DistrustedError(f"{server.url} sampled token {bad[0]}, outside of the vocabulary")
             server.blame(fault)
             return fault
         draft.add(segment, server.labels, group.limit, sampling.stop, self._ending)
         if flight.fault is None and segment.finish_reason == "abort":
             self._counts["aborted"] += 1
             # Who is aborted by a server that is not being paused has had bad luck there, or worse.
-            return (Fault if server.usable else Interrupted)(f"{server.url} aborted it", "aborted_by_server")
+            return (ServerError if server.usable else BrokenOffError)(f"{server.url} aborted it", "aborted_by_server")
         return flight.fault
 
     def _refuse(self, group: Group, reason: str) -> Refusal | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ovrl.rollout.sglang.client import Client
-from ovrl.rollout.sglang.faults import Distrusted, Fault, Rejected
+from ovrl.rollout.sglang.failures import DistrustedError, RejectedError, ServerError
 
 PauseMode = Literal["retract", "abort"]
 """retract: requests go back into the queue, and are read again by whatever weights follow.
@@ -53,7 +53,7 @@ class Control:
         """Return if the server takes requests. `/health` would make a token, and answers 503 during a pause.
 
         Raises:
-            Fault: not yet, or nobody is there.
+            ServerError: not yet, or nobody is there.
         """
         await self._get("/ready")
 
@@ -75,7 +75,7 @@ class Control:
                 sum(int(rank.get("max_running_requests") or 0) for rank in ranks),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise Distrusted(f"{self.client.url}/v1/loads makes no sense: {error!r}") from error
+            raise DistrustedError(f"{self.client.url}/v1/loads makes no sense: {error!r}") from error
 
     async def generate(self, body: Mapping[str, Any]) -> Any:
         """Return the answer of `/generate`, for probes."""
@@ -101,7 +101,7 @@ class Control:
         """Read weights that the server can see at the same path, and forget all prefixes.
 
         Raises:
-            Rejected: it cannot; it has the weights that it had.
+            RejectedError: it cannot; it has the weights that it had.
         """
         body = {"model_path": str(path), "weight_version": version, "flush_cache": True}
         answer = await self._post("/update_weights_from_disk", body, limit_s=self.limits.update_s)
@@ -115,7 +115,7 @@ class Control:
         """Open an update in parts; return False if the server knows no such thing, as before 0.5.21."""
         try:
             await self._post("/begin_weight_update", {"selector": "all"})
-        except Rejected as error:
+        except RejectedError as error:
             if error.status == 404:
                 return False
             raise
@@ -146,7 +146,7 @@ class Control:
         """
         try:
             answer = await self._post("/weights_checker", {"action": "checksum"}, limit_s=self.limits.update_s)
-        except (Rejected, Fault):
+        except (RejectedError, ServerError):
             return None
         found = _mapping(answer).get("per_engine_checksum") or _mapping(answer).get("ranks")
         return None if not found else str(found)
@@ -160,10 +160,10 @@ class Control:
 
 def _mapping(answer: Any) -> Mapping[str, Any]:
     if not isinstance(answer, dict):
-        raise Distrusted(f"a mapping was expected, and not {str(answer)[:60]!r}")
+        raise DistrustedError(f"a mapping was expected, and not {str(answer)[:60]!r}")
     return answer
 
 
 def _succeeded(answer: Any, path: str, url: str) -> None:
     if isinstance(answer, dict) and answer.get("success") is False:
-        raise Rejected(f"{path} at {url}: {answer.get('message')}", 400)
+        raise RejectedError(f"{path} at {url}: {answer.get('message')}", 400)

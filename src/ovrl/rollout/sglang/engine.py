@@ -116,10 +116,10 @@ class SGLangEngine:
                 idle = False
                 while not exhausted and not idle and self._has_room(job):
                     request = next(source, _END)
-                    if request is _END:
-                        exhausted = True
-                    elif request is None:
+                    if request is None:
                         idle = True
+                    elif isinstance(request, _End):
+                        exhausted = True
                     else:
                         yield from self._start(job, request)
                         self._check_open()
@@ -146,7 +146,7 @@ class SGLangEngine:
         self._run(self._fleet.resume())
 
     def load(self, weights: "Path | Iterable[tuple[str, Tensor]]", version: int) -> None:
-        """Give all servers new weights, each on its own; those that cannot take them are put aside. See `Engine.load`."""
+        """Give all servers new weights, each on its own; who cannot take them is put aside. See `Engine.load`."""
         if isinstance(weights, Path):
             self._folder.check(weights)
             path = weights.resolve()
@@ -288,7 +288,7 @@ def load_engine(model: str, settings: "EngineSettings") -> SGLangEngine:
     return SGLangEngine(
         settings.servers,
         PromptProcessor.load(model),
-        api_key=settings.api_key and settings.api_key.get_secret_value(),
-        admin_key=settings.admin_key and settings.admin_key.get_secret_value(),
+        api_key=None if settings.api_key is None else settings.api_key.get_secret_value(),
+        admin_key=None if settings.admin_key is None else settings.admin_key.get_secret_value(),
         weights_dir=Path(settings.weights_dir),
     )

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from ovrl.errors import OvrlError, UsageError
 from ovrl.rollout.sglang.control import Control, Limits
-from ovrl.rollout.sglang.faults import Fault, Rejected
-from ovrl.rollout.sglang.probe import Probe, Untrusted
+from ovrl.rollout.sglang.failures import RejectedError, ServerError
+from ovrl.rollout.sglang.probe import Probe, UntrustedError
 from ovrl.rollout.sglang.server import Server
 
 log = logging.getLogger(__name__)
@@ -81,11 +81,11 @@ class Fleet:
             UsageError: a server cannot be trusted, or servers have different weights.
             OvrlError: none answers within the time limit.
         """
-        untrusted: list[Untrusted] = []
+        untrusted: list[UntrustedError] = []
         deadline = time.monotonic() + self._limits.patience_s
         while not any(server.up for server in self.servers):
             for server, outcome in zip(self.servers, await self._each(self.servers, self._bring_in), strict=True):
-                if isinstance(outcome, Untrusted):
+                if isinstance(outcome, UntrustedError):
                     untrusted.append(outcome)
                 elif outcome is not None:
                     server.last_error = str(outcome)
@@ -166,7 +166,7 @@ class Fleet:
                 [server for server in self.servers if server.up],
                 lambda server: self._update(server, load or self._from_disk),
             )
-            refusals = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
+            refusals = [outcome for outcome in outcomes if isinstance(outcome, RejectedError)]
             have = [server for server in self.servers if server.up and weights.has(server.label)]
             if refusals and not have:
                 self.weights = before
@@ -190,11 +190,11 @@ class Fleet:
                 await self._hold(server)
                 await self._give(server, load)
                 await self._let_go(server)
-            except Rejected as error:
+            except RejectedError as error:
                 server.last_error = str(error)
                 await self._let_go(server)
                 raise
-            except Fault as error:
+            except ServerError as error:
                 server.put_aside(str(error))
                 raise
 
@@ -204,7 +204,7 @@ class Fleet:
         server.labels[label] = self.weights.version
         try:
             await load(server)
-        except Rejected:
+        except RejectedError:
             server.labels.pop(label, None)
             raise
         reported = str((await server.control.model()).get("weight_version"))
@@ -215,7 +215,7 @@ class Fleet:
 
     async def _from_disk(self, server: Server) -> None:
         if self.weights.path is None:
-            raise Rejected(
+            raise RejectedError(
                 f"the weights of version {self.weights.version} are in no directory that {server.url} could read", 400
             )
         await server.control.update_from_disk(self.weights.path, self.weights.label)
@@ -224,14 +224,14 @@ class Fleet:
         async with server.lock:
             try:
                 await self._hold(server)
-            except (Fault, Rejected) as error:
+            except (ServerError, RejectedError) as error:
                 server.put_aside(str(error))
 
     async def _resume(self, server: Server) -> None:
         async with server.lock:
             try:
                 await self._let_go(server)
-            except (Fault, Rejected) as error:
+            except (ServerError, RejectedError) as error:
                 server.put_aside(str(error))
 
     async def _hold(self, server: Server) -> None:
@@ -253,8 +253,8 @@ class Fleet:
         """Examine a server, give it the current weights, and let it take part.
 
         Raises:
-            Fault, Rejected: it cannot now.
-            Untrusted: it must not.
+            ServerError, RejectedError: it cannot now.
+            UntrustedError: it must not.
         """
         findings = await self._probe.examine(server.control)
         server.dialect, server.pause_mode = findings.dialect, findings.pause_mode
@@ -322,8 +322,8 @@ class Fleet:
             await server.control.client.close()  # connections of the server that was
             try:
                 await self._bring_in(server)
-            except (Fault, Rejected, UsageError) as error:
-                if isinstance(error, Untrusted) and server.last_error != str(error):
+            except (ServerError, RejectedError, UsageError) as error:
+                if isinstance(error, UntrustedError) and server.last_error != str(error):
                     log.warning("server %s is not used: %s", server.url, error)
                 server.last_error = str(error)
                 await asyncio.sleep(pause_s)
@@ -335,7 +335,7 @@ class Fleet:
         try:
             server.look(await server.control.load())
             reported = str((await server.control.model()).get("weight_version") or "")
-        except (Fault, Rejected) as error:
+        except (ServerError, RejectedError) as error:
             if not server.lock.locked():
                 server.put_aside(str(error))
             return
@@ -344,13 +344,13 @@ class Fleet:
 
     async def _each(
         self, servers: Sequence[Server], act: Callable[[Server], Awaitable[None]]
-    ) -> list[Fault | Rejected | UsageError | None]:
+    ) -> list[ServerError | RejectedError | UsageError | None]:
         """Do the same with several servers at once; return what each failed with."""
 
-        async def one(server: Server) -> Fault | Rejected | UsageError | None:
+        async def one(server: Server) -> ServerError | RejectedError | UsageError | None:
             try:
                 await act(server)
-            except (Fault, Rejected, UsageError) as error:
+            except (ServerError, RejectedError, UsageError) as error:
                 return error
             return None
 

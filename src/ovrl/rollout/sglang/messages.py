@@ -13,7 +13,7 @@ from typing import Any
 from ovrl.records import FinishReason
 from ovrl.rollout.engine import Sampling
 from ovrl.rollout.sglang.encoding import EncodedPrompt
-from ovrl.rollout.sglang.faults import Distrusted
+from ovrl.rollout.sglang.failures import DistrustedError
 
 _BAN = -1e9
 """Added to the logit of a word that may not be drawn: JSON has no infinity, and this leaves nothing in bfloat16."""
@@ -27,6 +27,8 @@ than the tokens are worth; what a dying server has sent is what need not be samp
 
 _FEWEST = 16
 """Tokens of such a part, at least."""
+
+_FINISHES: dict[str, FinishReason] = {"stop": "stop", "length": "length", "abort": "abort"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,12 +138,12 @@ def segment(answer: Any, sampling: Sampling, dialect: Dialect) -> Segment:
     """Return what an answer, or an event of it, says.
 
     Raises:
-        Distrusted: it makes no sense.
+        DistrustedError: it makes no sense.
     """
     try:
         return _segment(answer, sampling, dialect)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise Distrusted(f"an answer of /generate makes no sense: {type(error).__name__}: {error}") from error
+        raise DistrustedError(f"an answer of /generate makes no sense: {type(error).__name__}: {error}") from error
 
 
 def _segment(answer: Any, sampling: Sampling, dialect: Dialect) -> Segment:
@@ -155,7 +157,7 @@ def _segment(answer: Any, sampling: Sampling, dialect: Dialect) -> Segment:
     found.prompt_tokens = meta.get("prompt_tokens")
     finish = meta.get("finish_reason")
     if finish is not None:
-        found.finish_reason = {"stop": "stop", "length": "length", "abort": "abort"}[finish["type"]]
+        found.finish_reason = _FINISHES[finish["type"]]
         if finish["type"] == "abort" and 400 <= (finish.get("status_code") or 0) < 500:
             found.refusal = str(finish.get("message"))
     return found
@@ -167,9 +169,7 @@ def _token(index: Any) -> int:
     return index
 
 
-def _logprobs(
-    given: list[float], meta: Any, sampling: Sampling, dialect: Dialect
-) -> tuple[list[float], list[float]]:
+def _logprobs(given: list[float], meta: Any, sampling: Sampling, dialect: Dialect) -> tuple[list[float], list[float]]:
     """Return the log-probabilities under the policy, and under the distribution that was drawn from.
 
     `output_token_logprobs` are `log_softmax(logits / T)`, before truncation (`layers/sampler.py`); at T = 0, and on a

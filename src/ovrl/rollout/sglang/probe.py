@@ -19,7 +19,7 @@ from ovrl.rollout.prompt import SYSTEM, Prompt
 from ovrl.rollout.sglang import messages
 from ovrl.rollout.sglang.control import Control, PauseMode
 from ovrl.rollout.sglang.encoding import EncodedPrompt, encode
-from ovrl.rollout.sglang.faults import Distrusted, Lost, Rejected
+from ovrl.rollout.sglang.failures import DistrustedError, LostError, RejectedError
 from ovrl.rollout.sglang.messages import Dialect
 
 _OLDEST = (0, 5, 16)
@@ -32,7 +32,7 @@ _CLOSE = 1e-4
 """Log-probabilities of the same words in the same context, computed in another batch, differ by less."""
 
 
-class Untrusted(UsageError):
+class UntrustedError(UsageError):
     """A server that answers, and that completions cannot be taken from."""
 
 
@@ -69,8 +69,8 @@ class Probe:
         """Return what a server is like.
 
         Raises:
-            Fault: it cannot be reached, or is not ready.
-            Untrusted: it can, and must not be used; says why, and what to do.
+            ServerError: it cannot be reached, or is not ready.
+            UntrustedError: it can, and must not be used; says why, and what to do.
         """
         await control.ready()
         info = await self._identify(control)
@@ -107,12 +107,12 @@ class Probe:
         url = control.client.url
         try:
             info = await control.server()
-        except Rejected as error:
+        except RejectedError as error:
             if error.status in (401, 403):
-                raise Untrusted(
+                raise UntrustedError(
                     f"{error}; give its keys in OVRL_ROLLOUT__ENGINE__API_KEY and OVRL_ROLLOUT__ENGINE__ADMIN_KEY"
                 ) from error
-            raise Untrusted(
+            raise UntrustedError(
                 f"{url} is no SGLang server (/server_info: {error.status}). A router in front of servers hides which"
                 " weights they have, and sglang-router drops fields of requests: give the servers' own URLs"
             ) from error
@@ -120,18 +120,20 @@ class Probe:
         number = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
         if not number or number < _OLDEST:
             oldest = ".".join(map(str, _OLDEST))
-            raise Untrusted(f"{url} runs sglang {version or 'without a version'}; install {oldest} or later")
+            raise UntrustedError(f"{url} runs sglang {version or 'without a version'}; install {oldest} or later")
         return info
 
     def _compare_model(self, url: str, model: Mapping[str, Any]) -> None:
         config: Any = self._processor.config
         theirs, ours = model.get("model_type"), config.model_type
         if theirs is not None and theirs != ours:
-            raise Untrusted(f"{url} serves a model of type {theirs!r}, and not {ours!r}: start it with --model's directory")
+            raise UntrustedError(
+                f"{url} serves a model of type {theirs!r}, and not {ours!r}: start it with --model's directory"
+            )
         if model.get("is_generation") is False:
-            raise Untrusted(f"{url} serves a model that does not generate")
+            raise UntrustedError(f"{url} serves a model that does not generate")
         if self._sees and model.get("has_image_understanding") is False:
-            raise Untrusted(f"{url} serves the model without its eyes: start it with --enable-multimodal")
+            raise UntrustedError(f"{url} serves the model without its eyes: start it with --enable-multimodal")
 
     def _body(self, prompt: EncodedPrompt, *, temperature: float = 0.0) -> dict[str, Any]:
         self._serial += 1
@@ -152,37 +154,38 @@ class Probe:
         url = control.client.url
         try:
             answer = await control.generate(body)
-        except Rejected as error:
-            raise Untrusted(f"{error}; is this the model of --model, with its tokenizer?") from error
-        except Lost as error:
+        except RejectedError as error:
+            raise UntrustedError(f"{error}; is this the model of --model, with its tokenizer?") from error
+        except LostError as error:
             if error.kind != "timeout":
                 raise
-            raise Untrusted(
+            raise UntrustedError(
                 f"{url} does not answer a prompt of {len(body['input_ids'])} tokens within "
                 f"{control.limits.control_s:g} s: look into its log, and restart it"
             ) from error
         try:
             messages.segment(answer, Sampling(temperature=1.0), Dialect())
-        except Distrusted as error:
-            raise Untrusted(f"{url}: {error}") from error
+        except DistrustedError as error:
+            raise UntrustedError(f"{url}: {error}") from error
         return answer
 
     async def _round_trip(self, control: Control, incremental: bool) -> tuple[bool, Any]:
-        """Return whether replies can be streamed in parts, and the answer to a prompt that was checked token by token."""
-        body = self._body(self._dark) | {"return_prompt_token_ids": True}
-        body["sampling_params"]["stream_interval"] = _TOKENS
+        """Return whether replies can be streamed in parts, and an answer with the prompt that was counted."""
+        body = self._body(self._dark)
+        parameters: dict[str, Any] = body["sampling_params"]
+        parameters["stream_interval"] = _TOKENS
         streams = not incremental
         try:
             answer = await self._ask(control, body)
-        except Untrusted as error:
+        except UntrustedError as error:
             if "stream_interval" not in str(error):
                 raise
             streams = False
-            del body["sampling_params"]["stream_interval"]
+            del parameters["stream_interval"]
             answer = await self._ask(control, body | {"rid": f"{body['rid']}-again"})
         counted, ours = answer["meta_info"].get("prompt_tokens"), self._dark.prompt_tokens
         if counted != ours:
-            raise Untrusted(
+            raise UntrustedError(
                 f"{control.client.url} counts {counted} tokens in a prompt with an image, and our processor {ours}:"
                 " start it with the same model directory, and the same image limits"
             )
@@ -197,7 +200,7 @@ class Probe:
             try:
                 values.append(float(answer["meta_info"]["output_top_logprobs"][0][0][0]))
             except (KeyError, IndexError, TypeError) as error:
-                raise Untrusted(f"{control.client.url} returns no output_top_logprobs") from error
+                raise UntrustedError(f"{control.client.url} returns no output_top_logprobs") from error
         return abs(values[0] - values[1]) < _CLOSE and values[0] < -_CLOSE
 
     async def _caches_images(self, control: Control) -> bool:

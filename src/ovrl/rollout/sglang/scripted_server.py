@@ -33,15 +33,13 @@ Kind = Literal["die", "restart", "hang", "500", "slow", "garbage", "cut", "wrong
 no answer; an error; a late answer; no JSON; a connection that breaks in the middle; false words; an abort."""
 
 _PARAMETERS = frozenset(
-    "max_new_tokens stop stop_token_ids stop_regex temperature top_p top_k min_p frequency_penalty presence_penalty "
-    "repetition_penalty min_new_tokens n json_schema regex ebnf structural_tag ignore_eos skip_special_tokens "
-    "spaces_between_special_tokens no_stop_trim stream_interval logit_bias sampling_seed custom_params".split()
+    """max_new_tokens stop stop_token_ids stop_regex temperature top_p top_k min_p frequency_penalty presence_penalty
+    repetition_penalty min_new_tokens n json_schema regex ebnf structural_tag ignore_eos skip_special_tokens
+    spaces_between_special_tokens no_stop_trim stream_interval logit_bias sampling_seed custom_params""".split()  # noqa: SIM905
 )
-_ADMIN = frozenset(
-    "/pause_generation /continue_generation /abort_request /flush_cache /update_weights_from_disk /weights_checker "
-    "/update_weight_version /begin_weight_update /end_weight_update /update_weights_from_distributed "
-    "/init_weights_update_group /destroy_weights_update_group".split()
-)
+_FREE = frozenset({"/generate", "/model_info", "/server_info", "/v1/loads"})
+"""Routes that take the ordinary key; the others control the server."""
+
 _OPEN = frozenset({"/health", "/ready"})
 _SESSIONS, _SPANS = (0, 5, 21), (0, 5, 19)
 """Versions that brought /begin_weight_update, and weight_versions."""
@@ -142,16 +140,30 @@ class ScriptedServer:
         self._paused_at: float | None = None
         self._session = False
         app = web.Application(client_max_size=1 << 30, middlewares=[self._guard])
-        for path, handler in _ROUTES.items():
-            if "begin" in path or "end_weight" in path:
-                if t.number < _SESSIONS:
-                    continue
-            app.router.add_route("*", path, cast(Any, getattr(self, handler)))
+        for path, handler in self._routes().items():
+            app.router.add_route("*", path, handler)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
         await site.start()
-        self.port = cast(Any, site)._server.sockets[0].getsockname()[1]  # noqa: SLF001
+        self.port = cast(Any, site)._server.sockets[0].getsockname()[1]
+
+    def _routes(self) -> dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]]:
+        return {
+            "/generate": self._generate,
+            "/pause_generation": self._pause,
+            "/continue_generation": self._resume,
+            "/abort_request": self._abort,
+            "/flush_cache": self._flush,
+            "/update_weights_from_disk": self._update_from_disk,
+            "/update_weight_version": self._stamp,
+            "/weights_checker": self._check_weights,
+            "/model_info": self._tell_model,
+            "/server_info": self._tell_server,
+            "/v1/loads": self._tell_load,
+            "/ready": self._tell_ready,
+            "/health": self._tell_health,
+        }
 
     async def _die(self) -> None:
         self._stepping.cancel()
@@ -172,14 +184,14 @@ class ScriptedServer:
         """Ask for keys as sglang does: a control route takes its own key alone, if there is one."""
         path, t = request.path, self.traits
         self.counts[path] += 1
-        wanted = t.admin_key if path in _ADMIN and t.admin_key else t.api_key
+        wanted = t.admin_key if path not in _FREE and t.admin_key else t.api_key
         if wanted and path not in _OPEN and request.headers.get("Authorization") != f"Bearer {wanted}":
             return _json({"error": "Unauthorized"}, 401)
         return await handler(request)
 
     # What is asked of a model
 
-    async def generate(self, request: web.Request) -> web.StreamResponse:
+    async def _generate(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())
         parameters = body["sampling_params"]
         if unknown := sorted(set(parameters) - _PARAMETERS):
@@ -313,7 +325,7 @@ class ScriptedServer:
 
     # What controls the server
 
-    async def pause_generation(self, request: web.Request) -> web.Response:
+    async def _pause(self, request: web.Request) -> web.Response:
         mode = (await _body(request)).get("mode", "abort")
         self.counts[f"pause {mode}"] += 1
         self._unpaused.clear()
@@ -321,23 +333,23 @@ class ScriptedServer:
         self.scheduler.pause(mode)
         return _json({"status": "ok", "message": "Generation paused successfully."})
 
-    async def continue_generation(self, request: web.Request) -> web.Response:
+    async def _resume(self, request: web.Request) -> web.Response:
         del request
         self._paused_at = None
         self._unpaused.set()
         self.scheduler.resume()
         return _json({"status": "ok", "message": "Generation continued successfully."})
 
-    async def abort_request(self, request: web.Request) -> web.Response:
+    async def _abort(self, request: web.Request) -> web.Response:
         body = await _body(request)
         self.scheduler.abort(None if body.get("abort_all") else str(body.get("rid")))
         return web.Response()
 
-    async def flush_cache(self, request: web.Request) -> web.Response:
+    async def _flush(self, request: web.Request) -> web.Response:
         del request
         return web.Response(status=200 if self.scheduler.flush() else 400, text="Cache flushed.")
 
-    async def update_weights_from_disk(self, request: web.Request) -> web.Response:
+    async def _update_from_disk(self, request: web.Request) -> web.Response:
         body = await _body(request)
         await self._until_idle()
         try:
@@ -347,14 +359,14 @@ class ScriptedServer:
         self.scheduler.update(weights, body.get("weight_version"), flush=body.get("flush_cache", True))
         return _json({"success": True, "message": "Succeeded to update model weights.", "num_paused_requests": 0})
 
-    async def update_weight_version(self, request: web.Request) -> web.Response:
+    async def _stamp(self, request: web.Request) -> web.Response:
         body = await _body(request)
         if body.get("abort_all_requests", True):
             self.scheduler.abort(None)
         self.scheduler.relabel(body["new_version"])
         return _json({"success": True, "message": "ok", "new_version": body["new_version"]})
 
-    async def weights_checker(self, request: web.Request) -> web.Response:
+    async def _check_weights(self, request: web.Request) -> web.Response:
         del request
         weights = self.scheduler.weights
         return _json({"success": True, "message": "ok", "ranks": [{"checksums": {}}], "per_engine_checksum": weights})
@@ -366,7 +378,7 @@ class ScriptedServer:
 
     # What tells of the server
 
-    async def model_info(self, request: web.Request) -> web.Response:
+    async def _tell_model(self, request: web.Request) -> web.Response:
         del request
         kind = self.traits.model_type or self._processor.config.model_type
         return _json(
@@ -379,11 +391,11 @@ class ScriptedServer:
             }
         )
 
-    async def server_info(self, request: web.Request) -> web.Response:
+    async def _tell_server(self, request: web.Request) -> web.Response:
         del request
         return _json({"version": self.traits.version, "status": "ready", "incremental_streaming_output": False})
 
-    async def loads(self, request: web.Request) -> web.Response:
+    async def _tell_load(self, request: web.Request) -> web.Response:
         del request
         s = self.scheduler
         rank = {
@@ -394,30 +406,13 @@ class ScriptedServer:
         }
         return _json({"loads": [rank]})
 
-    async def ready(self, request: web.Request) -> web.Response:
+    async def _tell_ready(self, request: web.Request) -> web.Response:
         del request
         return web.Response()
 
-    async def health(self, request: web.Request) -> web.Response:
+    async def _tell_health(self, request: web.Request) -> web.Response:
         del request
         return web.Response(status=503 if self._paused_at is not None else 200)
-
-
-_ROUTES = {
-    "/generate": "generate",
-    "/pause_generation": "pause_generation",
-    "/continue_generation": "continue_generation",
-    "/abort_request": "abort_request",
-    "/flush_cache": "flush_cache",
-    "/update_weights_from_disk": "update_weights_from_disk",
-    "/update_weight_version": "update_weight_version",
-    "/weights_checker": "weights_checker",
-    "/model_info": "model_info",
-    "/server_info": "server_info",
-    "/v1/loads": "loads",
-    "/ready": "ready",
-    "/health": "health",
-}
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

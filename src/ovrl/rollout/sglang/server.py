@@ -10,7 +10,7 @@ from typing import Any
 from ovrl.rollout.engine import Sampling
 from ovrl.rollout.sglang import messages
 from ovrl.rollout.sglang.control import Control, Limits, Load, PauseMode
-from ovrl.rollout.sglang.faults import Distrusted, Fault, Interrupted, Lost
+from ovrl.rollout.sglang.failures import BrokenOffError, DistrustedError, LostError, ServerError
 from ovrl.rollout.sglang.messages import Dialect, Segment
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Flight:
     """When something new of it came last."""
     segment: Segment | None = None
     """What has come so far."""
-    fault: Fault | None = None
+    fault: ServerError | None = None
     """What ended it, if it did not end well."""
     task: "asyncio.Task[None] | None" = None
 
@@ -99,7 +99,7 @@ class Server:
         except asyncio.CancelledError:
             if flight.fault is None:  # it is the caller who is cancelled
                 raise
-        except Fault as fault:
+        except ServerError as fault:
             flight.fault = fault
         finally:
             self._flights.discard(flight)
@@ -114,11 +114,11 @@ class Server:
             return
         async for event in self.control.client.events("/generate", body):
             if "error" in event:
-                raise Fault(f"{self.url}: {event['error']}", "http_500")
+                raise ServerError(f"{self.url}: {event['error']}", "http_500")
             flight.segment = messages.segment(event, sampling, self.dialect)
             flight.heard = time.monotonic()
         if flight.segment is None or flight.segment.finish_reason is None:
-            raise Distrusted(f"{self.url} ended an answer without a finish reason")
+            raise DistrustedError(f"{self.url} ended an answer without a finish reason")
 
     def _judge(self, flight: Flight, label: str, prompt_tokens: int) -> None:
         """Drop what cannot be true, and remember how the server fared."""
@@ -128,18 +128,20 @@ class Server:
             counted = segment.prompt_tokens
             if strange := [name for name in segment.versions if name not in self.labels]:
                 flight.segment = None
-                flight.fault = Distrusted(f"{self.url} sampled with weights {strange[0]!r}, and not {label!r}", "weights")
+                flight.fault = DistrustedError(
+                    f"{self.url} sampled with weights {strange[0]!r}, and not {label!r}", "weights"
+                )
             elif counted is not None and counted != prompt_tokens:
                 flight.segment = None
-                flight.fault = Distrusted(
+                flight.fault = DistrustedError(
                     f"{self.url} counts {counted} prompt tokens where we count {prompt_tokens}", "prompt_tokens"
                 )
         if flight.fault is None:
             self._failures = 0
-        elif not isinstance(flight.fault, Interrupted):
+        elif not isinstance(flight.fault, BrokenOffError):
             self.blame(flight.fault)
 
-    def blame(self, fault: Fault) -> None:
+    def blame(self, fault: ServerError) -> None:
         """Count a failure; put the server aside after several in a row, or when it has other weights."""
         self.counts[fault.kind] += 1
         self._failures += 1
@@ -155,13 +157,15 @@ class Server:
             return
         self.up = self.open = False
         self.counts["servers_lost"] += 1
-        log.warning("server %s is put aside: %s; its %d completions go on elsewhere", self.url, reason, len(self._flights))
-        self._break_off(Lost(f"{self.url} was put aside: {reason}", "moved"))
+        log.warning(
+            "server %s is put aside: %s; its %d completions go on elsewhere", self.url, reason, len(self._flights)
+        )
+        self._break_off(LostError(f"{self.url} was put aside: {reason}", "moved"))
         self.alarm.set()
 
     def interrupt(self) -> None:
         """Break off what a pause has not brought back: it would be sampled by other weights than it was sent for."""
-        self._break_off(Interrupted(f"{self.url} is given new weights"))
+        self._break_off(BrokenOffError(f"{self.url} is given new weights"))
 
     def take_part(self, label: str, version: int) -> None:
         """Begin to be used, with weights of that name."""
@@ -194,7 +198,7 @@ class Server:
         limit_s = self.limits.stall_s if self.dialect.streams else _PATIENCE * self.limits.stall_s
         for flight in self._flights:
             if time.monotonic() - flight.heard > limit_s and flight.task is not None:
-                flight.fault = Fault(f"{self.url} sent nothing for {limit_s:g} s", "stalled")
+                flight.fault = ServerError(f"{self.url} sent nothing for {limit_s:g} s", "stalled")
                 flight.task.cancel()
 
     def expect(self, load: Load) -> None:
@@ -202,9 +206,8 @@ class Server:
         self._most = load.most
         self.window = load.most or _FIRST_WINDOW
 
-    def _break_off(self, fault: Fault) -> None:
+    def _break_off(self, fault: ServerError) -> None:
         for flight in self._flights:
             if flight.task is not None and not flight.task.done():
                 flight.fault = fault
                 flight.task.cancel()
-

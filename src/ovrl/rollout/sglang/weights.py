@@ -63,7 +63,9 @@ class WeightsFolder:
             self._model.save_pretrained(torn, state_dict={n: t for n, t in given.items() if n not in self._tied()})
             torn.rename(path)
         except OSError as error:
-            raise UsageError(f"weights cannot be written into {self._parent}: {error}; set rollout.engine.weights_dir") from error
+            raise UsageError(
+                f"weights cannot be written into {self._parent}: {error}; set rollout.engine.weights_dir"
+            ) from error
         return path
 
     def check(self, path: Path) -> None:

@@ -1,16 +1,16 @@
 """What goes wrong with a server, told apart by what follows from it.
 
-    Fault                the exchange failed; the completion goes on, here or elsewhere
-     +-- Lost            nobody answers, or the connection broke: the server is probed before it is used again
-     +-- Distrusted      an answer that cannot be true: old weights, another prompt length, no sense
-     +-- Interrupted     we broke it off ourselves, before new weights: nobody's fault
-    Rejected             the server will not answer this request, whoever asks again
+ServerError             the exchange failed; the completion goes on, here or elsewhere
+ +-- LostError          nobody answers, or the connection broke
+ +-- DistrustedError    an answer that cannot be true: old weights, another prompt length, no sense
+ +-- BrokenOffError     we broke it off ourselves, before new weights: nobody's fault
+RejectedError           the server will not answer this request, whoever asks again
 """
 
 from ovrl.errors import OvrlError
 
 
-class Fault(OvrlError):
+class ServerError(OvrlError):
     """An exchange with a server that failed.
 
     Attributes:
@@ -24,25 +24,25 @@ class Fault(OvrlError):
         self.kind = kind or type(self).kind
 
 
-class Lost(Fault):
+class LostError(ServerError):
     """Nobody answers there."""
 
     kind = "lost"
 
 
-class Distrusted(Fault):
+class DistrustedError(ServerError):
     """The answer cannot be true."""
 
     kind = "garbage"
 
 
-class Interrupted(Fault):
+class BrokenOffError(ServerError):
     """Broken off by ourselves."""
 
     kind = "interrupted"
 
 
-class Rejected(OvrlError):
+class RejectedError(OvrlError):
     """The request itself is at fault (HTTP 4xx).
 
     Attributes:
