@@ -6,7 +6,7 @@ of their environment that no route shows.
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,7 @@ class Probe:
         self._compare_model(control.client.url, model)
         await control.resume()  # whoever used it before may have left it paused
         streams, answer = await self._round_trip(control, bool(info.get("incremental_streaming_output")))
+        await self._continues(control)
         original = await self._returns_original_logprobs(control)
         cached = self._sees and await self._caches_images(control)
         spans = "weight_versions" in answer["meta_info"]
@@ -135,14 +136,14 @@ class Probe:
         if self._sees and model.get("has_image_understanding") is False:
             raise UntrustedError(f"{url} serves the model without its eyes: start it with --enable-multimodal")
 
-    def _body(self, prompt: EncodedPrompt, *, temperature: float = 0.0) -> dict[str, Any]:
+    def _body(self, prompt: EncodedPrompt, done: Sequence[int] = (), *, temperature: float = 0.0) -> dict[str, Any]:
         self._serial += 1
         return messages.body(
             prompt,
-            (),
+            done,
             rid=f"ovrl-probe-{self._id}-{self._serial}",
             sampling=Sampling(temperature=temperature),
-            limit=_TOKENS,
+            limit=len(done) + _TOKENS,
             seed=0,
             stop_ids=self._stop_ids,
             banned_ids=self._banned_ids,
@@ -190,6 +191,25 @@ class Probe:
                 " start it with the same model directory, and the same image limits"
             )
         return streams, answer
+
+    async def _continues(self, control: Control) -> None:
+        """Raise if a reply that is continued is read as other tokens than were sampled."""
+        done = self._in_letters()
+        answer = await self._ask(control, self._body(self._dark, done))
+        counted, ours = answer["meta_info"].get("prompt_tokens"), self._dark.prompt_tokens + len(done)
+        if counted != ours:
+            raise UntrustedError(
+                f"{control.client.url} tokenizes what was sampled again: it counts {counted} tokens in a prompt with a"
+                f" begun reply, and not {ours}; SGLANG_MM_AVOID_RETOKENIZE=1 and the processor class of the released"
+                " model keep it from that"
+            )
+
+    def _in_letters(self) -> list[int]:
+        """Return a reply as a policy may sample it and no tokenizer would write it: a word in letters."""
+        tokenizer = self._processor.tokenizer
+        words = [word for word in tokenizer.get_vocab() if word.isascii() and word.isalpha() and len(word) > 1]
+        word = min(words, default="", key=lambda word: (-len(word), word))
+        return [index for letter in word for index in tokenizer(letter, add_special_tokens=False)["input_ids"]]
 
     async def _returns_original_logprobs(self, control: Control) -> bool:
         """Whether temperature leaves the log-probability of the likeliest word as it is."""
