@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -13,9 +14,12 @@ from ovrl.errors import OvrlError
 from ovrl.rollout import prompt
 from ovrl.rollout.engine import Engine, Generation, Refusal, Request, Sampling
 from ovrl.rollout.fake import ScriptedEngine
+from ovrl.rollout.policy import Policy
+from ovrl.rollout.sglang.engine import SGLangEngine
 from ovrl.rollout.table import ENGINES
 from ovrl.rollout.tiny import Family
 from ovrl.rollout.transformers_engine import TransformersEngine
+from servers import load_processor, paced_engine
 
 Make = Callable[..., Engine]
 
@@ -35,22 +39,34 @@ def scripted(batch_size: int = 8) -> Engine:
     return ScriptedEngine(lambda asked, k, seed: f"{seed} " * (1 + seed % 4), batch_size=batch_size)
 
 
-MAKES = {"fake": scripted, "transformers": TransformersEngine}
+MAKES = {"fake": scripted, "transformers": TransformersEngine, "sglang": SGLangEngine}
 
 
-@pytest.fixture(params=["fake", *(f"transformers {family}" for family in get_args(Family))])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+@pytest.fixture(params=["fake", "sglang", *(f"transformers {family}" for family in get_args(Family))])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     name, *family = request.param.split()
     if name == "fake":
-        return scripted
+        yield scripted
+        return
+    if name == "sglang":
+        with ExitStack() as stack:
+            model = make_model(tmp_path / "model", "qwen2_5_vl")
+            processor = load_processor(model)
+            yield lambda batch_size=8: stack.enter_context(
+                paced_engine(model, processor, most=batch_size, weights_dir=tmp_path)
+            )
+        return
     policy = load_policy(make_model(tmp_path, cast(Family, family[0])))
-    return lambda batch_size=8: TransformersEngine(policy, batch_size=batch_size)
+    yield lambda batch_size=8: TransformersEngine(policy, batch_size=batch_size)
 
 
 def weights(engine: Engine, *, other: bool = False) -> Iterable[tuple[str, torch.Tensor]]:
-    if not isinstance(engine, TransformersEngine):
+    if isinstance(engine, TransformersEngine):
+        own = {name: tensor.clone() for name, tensor in engine.policy.model.state_dict().items()}
+    elif isinstance(engine, SGLangEngine):
+        own = Policy.load(engine.model, device="cpu").model.state_dict()
+    else:
         return ()
-    own = {name: tensor.clone() for name, tensor in engine.policy.model.state_dict().items()}
     generator = torch.Generator().manual_seed(1)
     return [(n, t + other * 0.05 * torch.randn(t.shape, generator=generator)) for n, t in own.items()]
 

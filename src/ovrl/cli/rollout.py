@@ -36,7 +36,11 @@ def rollout(
     model: Annotated[str, typer.Option("--model", metavar="MODEL", help="Model directory or hub id.")],
     n: Annotated[int | None, typer.Option("-n", help="Completions for each sample (default: 8).")] = None,
     output: options.Output = "-",
-    engine: Annotated[str | None, typer.Option(help="transformers, fake, or module:function.")] = None,
+    engine: Annotated[str | None, typer.Option(help="transformers, sglang, fake, or module:function.")] = None,
+    server: Annotated[
+        str | None,
+        typer.Option("--server", metavar="URL[,URL...]", help="Running SGLang servers, for --engine sglang."),
+    ] = None,
     prompt_type: _PromptType = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Longest completion (default: 4096).")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token (default: 1).")] = None,
@@ -69,6 +73,7 @@ def rollout(
         sampling__max_new_tokens=max_new_tokens,
         sampling__temperature=temperature,
         engine__engine=engine,
+        engine__servers=server,
     ).value
     source = options.one_input(source, source_option)
     selection = Selection.parse(limit, shard)
@@ -82,7 +87,9 @@ def rollout(
         note = options.already(lines.finished)
         if not lines.finished:
             bad, asked = Rejects(rejected), selection.count(inputs[source]["rows"] or 0)
-            _sample(session, read_samples(source, bad, selection), lines, bad, settings, model=model, asked=asked)
+            note |= _sample(
+                session, read_samples(source, bad, selection), lines, bad, settings, model=model, asked=asked
+            )
         counts = lines.counts
     render.summary(session, "rollout", {**counts, "output": output} | note, records_on_stdout=output == "-")
     check_counts(counts, fail_on, str(rejected or "the warnings above"))
@@ -101,8 +108,8 @@ def _sample(
     *,
     model: str,
     asked: int,
-) -> None:
-    """Make the completions; `asked` is 0 where the number of samples is not known."""
+) -> dict[str, int]:
+    """Make the completions and return what the engine counted; `asked` is 0 where nobody knows how many samples."""
     from ovrl.plugins import resolve
     from ovrl.rollout.run import roll_out
     from ovrl.rollout.table import ENGINES
@@ -111,3 +118,4 @@ def _sample(
     with render.progress(session, "rollout", asked * settings.n or None) as advance:
         roll_out(samples, engine, lines, bad, settings, model=model, seed=session.seed, on_done=advance)
     engine.close()
+    return dict(getattr(engine, "counts", {}))

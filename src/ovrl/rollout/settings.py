@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, SecretStr
 
 from ovrl.images import MAX_PIXELS
 from ovrl.rollout.engine import Sampling
@@ -26,6 +26,10 @@ class SamplingSettings(Settings):
         return Sampling(**self.model_dump())
 
 
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
 class EngineSettings(Settings):
     """Where completions are made."""
 
@@ -37,7 +41,18 @@ class EngineSettings(Settings):
     batch_size: PositiveInt = 256
     """Completions that decode together, in the in-process engine."""
 
-    machine_fields: ClassVar[frozenset[str]] = frozenset({"device", "batch_size"})
+    servers: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    """URLs of running SGLang servers, for `sglang`."""
+    api_key: SecretStr | None = None
+    """What the servers were given as `--api-key`. Give it as OVRL_ROLLOUT__ENGINE__API_KEY; it is written nowhere."""
+    admin_key: SecretStr | None = None
+    """Their `--admin-api-key`, if they have one."""
+    weights_dir: str = "/dev/shm"
+    """Where new weights are laid for the servers to read; every one of them must see it at the same path."""
+
+    machine_fields: ClassVar[frozenset[str]] = frozenset(
+        {"device", "batch_size", "servers", "api_key", "admin_key", "weights_dir"}
+    )
 
 
 class RolloutSettings(Settings):

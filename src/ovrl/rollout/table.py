@@ -2,5 +2,6 @@
 
 ENGINES = {
     "transformers": "ovrl.rollout.transformers_engine:load_engine",
+    "sglang": "ovrl.rollout.sglang.engine:load_engine",
     "fake": "ovrl.rollout.fake:load_engine",
 }

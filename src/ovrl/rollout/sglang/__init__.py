@@ -1,1 +1,1 @@
-"""Completions from SGLang servers."""
+"""The engine that samples with running SGLang servers, over HTTP."""
