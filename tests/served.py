@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 
 from engines import PROMPTS
 from ovrl.rollout.policy import Policy
-from ovrl.rollout.tiny import Family, make_tiny
+from ovrl.rollout.tiny import PATCH, Family, make_tiny
 
 LIMIT_S = 120.0
 """Seconds for any call: the first image takes a server a while, for it imports what it then needs."""
@@ -71,31 +71,40 @@ def png(name: str) -> list[str]:
 
 
 def make_weights(folder: Path, family: Family, seed: int) -> Weights:
-    """Write a tiny model twice: as ovrl reads it, and as a server does."""
+    """Write a tiny model twice: as ovrl reads it, and as a server does. Its images are of nine tokens and more."""
     own, served = folder / f"{family}-{seed}", folder / f"{family}-{seed}-served"
     make_tiny(own, seed=seed, texts=["How many red circles are there?"] * 2, family=family)
+    patch = PATCH
     if family == "qwen2_5_vl":
-        _take_only_size_that_sglang_has(own, seed)
+        patch = _take_only_size_that_sglang_has(own, seed)
+    _set(own, image_processor={"size": {"shortest_edge": (6 * patch) ** 2, "longest_edge": (16 * patch) ** 2}})
     policy = Policy.load(str(own), device="cpu", dtype="float32")
     policy.save(served)
     if family == "qwen2_5_vl":
         # With another processor than Qwen2.5-VL's, the server tokenizes replies again. It is not ours, since it needs
         # torchvision.
-        place = served / "processor_config.json"
-        settings = json.loads(place.read_text())
-        settings |= {"processor_class": "Qwen2_5_VLProcessor"}
-        settings["video_processor"] = settings["image_processor"] | {"video_processor_type": "Qwen2VLVideoProcessor"}
-        place.write_text(json.dumps(settings))
+        video = {"video_processor_type": "Qwen2VLVideoProcessor", "patch_size": patch, "temporal_patch_size": 2}
+        _set(served, processor_class="Qwen2_5_VLProcessor", video_processor=video)
     return Weights(served, policy)
 
 
-def _take_only_size_that_sglang_has(path: Path, seed: int) -> None:
+def _set(path: Path, **changes: Any) -> None:
+    """Change a model directory's processor; mappings are merged."""
+    place = path / "processor_config.json"
+    settings = json.loads(place.read_text())
+    for name, value in changes.items():
+        settings[name] = settings.get(name, {}) | value if isinstance(value, dict) else value
+    place.write_text(json.dumps(settings))
+
+
+def _take_only_size_that_sglang_has(path: Path, seed: int) -> int:
     """Change the vision tower: SGLang takes patches of other than 2 x 14 x 14 pixels for finished features.
 
-    And the base of its rotary angles cannot be set.
+    And the base of its rotary angles cannot be set. Return the side of a patch.
     """
+    patch = 14
     config: Any = AutoConfig.from_pretrained(path)
-    config.vision_config.patch_size, config.vision_config.temporal_patch_size = 14, 2
+    config.vision_config.patch_size, config.vision_config.temporal_patch_size = patch, 2
     config.vision_config.rope_parameters["rope_theta"] = 10_000.0
     before: Any = AutoModelForImageTextToText.from_pretrained(path)
     with torch.random.fork_rng(devices=[]):
@@ -104,11 +113,8 @@ def _take_only_size_that_sglang_has(path: Path, seed: int) -> None:
     model.model.language_model.load_state_dict(before.model.language_model.state_dict())
     model.generation_config = before.generation_config
     model.save_pretrained(path)
-    place = path / "processor_config.json"
-    settings = json.loads(place.read_text())
-    size = {"shortest_edge": 28**2, "longest_edge": (8 * 28) ** 2}
-    settings["image_processor"] |= {"patch_size": 14, "temporal_patch_size": 2, "size": size}
-    place.write_text(json.dumps(settings))
+    _set(path, image_processor={"patch_size": patch, "temporal_patch_size": 2})
+    return patch
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,12 @@ class Raw:
             asked["image_data"] = png(name) if images is None else images
         # A sampled image token would stand for an image in what follows.
         ban = {str(index): -1e9 for index in weights.policy.banned_ids()}
-        sampling = {"max_new_tokens": tokens, "ignore_eos": True, "logit_bias": ban, **fields.get("sampling_params", {})}
+        sampling = {
+            "max_new_tokens": tokens,
+            "ignore_eos": True,
+            "logit_bias": ban,
+            **fields.get("sampling_params", {}),
+        }
         return self.post("/generate", **asked | {"sampling_params": sampling})
 
 

@@ -6,7 +6,6 @@ The modules are named as the tensors are, so weights come in by the names that a
 # SGLang is in an environment of its own, out of the type checker's sight.
 # pyright: reportMissingImports=false, reportUntypedBaseClass=false, reportUnknownParameterType=false
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -19,10 +18,6 @@ from torch import Tensor
 
 from ovrl.rollout.models.llava_onevision1_5.configuration import LlavaOnevision15Config, RiceConfig
 from ovrl.rollout.models.llava_onevision1_5.vision import RiceVisionTower
-
-_PACKED = {"q|k|v": "qkv", "gate|up": "gate_up"}
-_TIED = ("lm_head.weight",)
-"""May come and be no parameter of its own, but the embedding."""
 
 
 class LLaVAOneVision1_5_ForConditionalGeneration(Qwen3ForCausalLM):  # noqa: N801 - the name in `architectures`
@@ -65,28 +60,19 @@ class LLaVAOneVision1_5_ForConditionalGeneration(Qwen3ForCausalLM):  # noqa: N80
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Take weights by the names of the checkpoint: all of them, or some while training.
 
-        Raises:
-            ValueError: no parameter has this name; SGLang's own models would pass over it.
+        A name that is unknown is passed over with a warning, as SGLang's own models do: an error would end the
+        server, which then reads the same weights again.
         """
-        own = dict(self.named_parameters())
+        tower = {f"visual.{name}": parameter for name, parameter in self.visual.named_parameters()}
 
         def words() -> Iterator[tuple[str, Tensor]]:
             for name, tensor in weights:
-                if _packed(name) not in own and name not in _TIED:
-                    raise ValueError(f"the model has no parameter {name}")
-                if name.startswith("visual."):
-                    own[name].data.copy_(tensor)
+                if name in tower:
+                    tower[name].data.copy_(tensor)
                 else:
                     yield name, tensor
 
         super().load_weights(words())
-
-
-def _packed(name: str) -> str:
-    """Return the name of the parameter in which SGLang keeps a tensor of the checkpoint."""
-    for parts, whole in _PACKED.items():
-        name = re.sub(rf"\.({parts})_proj\.", f".{whole}_proj.", name)
-    return name
 
 
 EntryClass = LLaVAOneVision1_5_ForConditionalGeneration
