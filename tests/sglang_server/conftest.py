@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ovrl.rollout.sglang.launch import LaunchSettings, Servers, interpreter
+from ovrl.rollout.sglang.launch import LaunchSettings, Servers
 from ovrl.rollout.tiny import Family
 from served import Weights, make_weights
 
@@ -15,6 +15,10 @@ os.environ.setdefault("SGLANG_HEALTH_CHECK_TIMEOUT", "3")  # after which /health
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Those that need the same servers come together: a start takes half a minute.
+    items.sort(
+        key=lambda item: (item.path.stem == "test_llava_onevision1_5", "keeper" in getattr(item, "fixturenames", ()))
+    )
     if not os.environ.get("OVRL_SGLANG"):
         for item in items:
             if Path(__file__).parent in item.path.parents:
@@ -29,18 +33,22 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """Return what starts servers, and gives those that run if they are the same. One set runs at a time."""
     running: dict[Any, Servers] = {}
 
-    def give(model: Path, count: int = 1, *, keep_images: bool = False, flags: tuple[str, ...] = ()) -> Servers:
-        key = (model, count, keep_images, flags)
+    def give(model: Path, count: int = 1, *, keep_images: bool = False) -> Servers:
+        key = (model, count, keep_images)
         if key not in running:
             end()
             running[key] = Servers(
                 str(model),
-                interpreter(os.environ["OVRL_SGLANG"]),
-                LaunchSettings(servers=count, start_s=400.0, flags=("--max-total-tokens", "8192", *flags)),
+                LaunchSettings(
+                    servers=count,
+                    environment=os.environ["OVRL_SGLANG"],
+                    keep_images=keep_images,
+                    start_s=400.0,
+                    flags=("--max-total-tokens", "8192"),
+                ),
                 device="cpu",
                 dtype="float32",
                 logs=tmp_path_factory.mktemp("servers"),
-                keep_images=keep_images,
             )
         running[key].wait()
         return running[key]
@@ -52,6 +60,12 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
     yield give
     end()
+
+
+@pytest.fixture
+def keeper(serve: Serve, made: "Callable[[Family, int], Weights]") -> Servers:
+    """Return a server that keeps what its vision tower made, and that may come to harm."""
+    return serve(made("qwen2_5_vl", 3).served, 1, keep_images=True)
 
 
 @pytest.fixture(scope="session")

@@ -171,8 +171,7 @@ def test_a_server_that_is_killed_loses_nothing_and_comes_back_with_the_newest_we
     assert Raw(servers.urls[0]).ask("/model_info")[1]["weight_version"] == "1"
 
 
-def test_kept_images_are_named_after_the_weights(serve: Any, old: Weights, new: Weights, tmp_path: Path):
-    keeper: Servers = serve(old.served, 1, keep_images=True)
+def test_kept_images_are_named_after_the_weights(keeper: Servers, old: Weights, new: Weights, tmp_path: Path):
     Raw(keeper.urls[0]).post("/update_weights_from_disk", model_path=str(old.served), weight_version="default")
     with closing(make(keeper.urls, old, tmp_path)) as engine:
         for one in answers(engine, group("one")).values():

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ovrl.rollout.sglang.launch import Servers
 from served import LIMIT_S, Raw, Weights, agree, png, unexpanded
 
 PROMPT = "one"
@@ -31,12 +32,6 @@ def server(serve: Any, old: Weights) -> Raw:
     raw = Raw(serve(old.served, 2).urls[0])
     raw.post("/update_weights_from_disk", model_path=str(old.served), weight_version="old")
     return raw
-
-
-@pytest.fixture
-def keeper(serve: Any, old: Weights) -> Raw:
-    """A server that keeps what its vision tower made, and that may come to harm."""
-    return Raw(serve(old.served, 1, keep_images=True).urls[0])
 
 
 class Call(threading.Thread):
@@ -180,28 +175,31 @@ def test_an_image_too_many_is_dropped_in_silence(server: Raw, old: Weights):
     assert answer["meta_info"]["prompt_tokens"] < len(old.ids("two"))
 
 
-def test_a_kept_image_outlives_the_weights_unless_its_name_changes(keeper: Raw, old: Weights, new: Weights):
-    assert agree(keeper.sample(old, PROMPT), old, PROMPT)
-    keeper.post("/update_weights_from_disk", model_path=str(new.served), flush_cache=True)
-    keeper.post("/flush_cache")
-    assert not agree(keeper.sample(new, PROMPT), new, PROMPT)
-    keeper.post("/flush_cache")
-    assert agree(keeper.sample(new, PROMPT, mm_hashes=["0123456789abcdef" * 4]), new, PROMPT)
+def test_a_kept_image_outlives_the_weights_unless_its_name_changes(keeper: Servers, old: Weights, new: Weights):
+    server = Raw(keeper.urls[0])
+    server.post("/update_weights_from_disk", model_path=str(old.served), flush_cache=True)
+    assert agree(server.sample(old, PROMPT), old, PROMPT)
+    server.post("/update_weights_from_disk", model_path=str(new.served), flush_cache=True)
+    server.post("/flush_cache")
+    assert not agree(server.sample(new, PROMPT), new, PROMPT)
+    server.post("/flush_cache")
+    assert agree(server.sample(new, PROMPT, mm_hashes=["0123456789abcdef" * 4]), new, PROMPT)
 
 
-def test_a_prompt_with_expanded_image_tokens_is_never_answered(keeper: Raw, old: Weights):
+def test_a_prompt_with_expanded_image_tokens_is_never_answered(keeper: Servers, old: Weights):
+    server = Raw(keeper.urls[0])
     body = {"input_ids": old.ids(PROMPT), "image_data": png(PROMPT), "sampling_params": {"max_new_tokens": 2}}
     with pytest.raises(TimeoutError):
-        keeper.ask("/generate", body, limit_s=5.0)
-    assert keeper.ask("/ready")[0] == 200
+        server.ask("/generate", body, limit_s=5.0)
+    assert server.ask("/ready")[0] == 200
 
 
-def test_a_token_outside_of_the_vocabulary_ends_the_server(serve: Any, keeper: Raw, old: Weights):
-    servers = serve(old.served, 1, keep_images=True)
-    (first,) = servers.pids
+def test_a_token_outside_of_the_vocabulary_ends_the_server(keeper: Servers, old: Weights):
+    (first,) = keeper.pids
+    server = Raw(keeper.urls[0])
     with pytest.raises((OSError, AssertionError)):
-        keeper.post("/generate", input_ids=[*unexpanded(old, "text"), 10**6], sampling_params={"max_new_tokens": 2})
+        server.post("/generate", input_ids=[*unexpanded(old, "text"), 10**6], sampling_params={"max_new_tokens": 2})
     limit = time.monotonic() + LIMIT_S
-    while servers.pids == [first]:
+    while keeper.pids == [first]:
         assert time.monotonic() < limit, "it lives"
         time.sleep(0.1)

@@ -1,5 +1,6 @@
 """`ovrl rollout`: samples in, completions out."""
 
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -41,6 +42,9 @@ def rollout(
         str | None,
         typer.Option("--server", metavar="URL[,URL...]", help="Running SGLang servers, for --engine sglang."),
     ] = None,
+    launch: Annotated[
+        int | None, typer.Option("--launch", metavar="N", help="Start N SGLang servers here, with OVRL_SGLANG's.")
+    ] = None,
     prompt_type: _PromptType = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Longest completion (default: 4096).")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token (default: 1).")] = None,
@@ -74,6 +78,8 @@ def rollout(
         sampling__temperature=temperature,
         engine__engine=engine,
         engine__servers=server,
+        engine__launch__servers=launch,
+        engine__launch__environment=os.environ.get("OVRL_SGLANG"),
     ).value
     source = options.one_input(source, source_option)
     selection = Selection.parse(limit, shard)

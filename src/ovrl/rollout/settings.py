@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, P
 
 from ovrl.images import MAX_PIXELS
 from ovrl.rollout.engine import Sampling
+from ovrl.rollout.sglang.launch import LaunchSettings
 from ovrl.settings import Settings
 
 
@@ -49,6 +50,8 @@ class EngineSettings(Settings):
     """Their `--admin-api-key`, if they have one."""
     weights_dir: str = "/dev/shm"
     """Where new weights are laid for the servers to read; every one of them must see it at the same path."""
+    launch: LaunchSettings = LaunchSettings()
+    """Servers that are started for `sglang`, and ended with it."""
 
     machine_fields: ClassVar[frozenset[str]] = frozenset(
         {"device", "batch_size", "servers", "api_key", "admin_key", "weights_dir"}

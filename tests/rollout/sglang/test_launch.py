@@ -66,15 +66,13 @@ def model(tmp_path: Path) -> str:
 
 @pytest.fixture
 def start(python: Path, model: str, tmp_path: Path) -> Callable[..., Servers]:
-    def make(count: int = 1, device: str = "cpu", keep_images: bool = False, **settings: object) -> Servers:
+    def make(count: int = 1, device: str = "cpu", **settings: object) -> Servers:
         return Servers(
             model,
-            python,
-            LaunchSettings.model_validate({"servers": count, "start_s": 60, **settings}),
+            LaunchSettings.model_validate({"servers": count, "environment": str(python), "start_s": 60, **settings}),
             device=device,  # type: ignore[arg-type]
             dtype="float32",
             logs=tmp_path / "logs",
-            keep_images=keep_images,
         )
 
     return make
@@ -157,8 +155,8 @@ def test_servers_end_with_a_process_that_is_killed(python: Path, model: str, tmp
 import time
 from pathlib import Path
 from ovrl.rollout.sglang.launch import LaunchSettings, Servers
-servers = Servers({model!r}, Path({str(python)!r}), LaunchSettings(servers=1), device="cpu", dtype="float32",
-                  logs=Path({str(tmp_path / "logs")!r}))
+settings = LaunchSettings(servers=1, environment={str(python)!r})
+servers = Servers({model!r}, settings, device="cpu", dtype="float32", logs=Path({str(tmp_path / "logs")!r}))
 servers.wait()
 print(servers.pids[0], flush=True)
 time.sleep(60)

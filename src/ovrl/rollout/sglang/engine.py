@@ -10,6 +10,7 @@ he does so only while the servers have room, so that nothing waits here and grow
 
 import asyncio
 import logging
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
@@ -17,6 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
 
 from ovrl.errors import OvrlError, UsageError
 from ovrl.rollout.engine import Generation, Refusal, Request, objection
@@ -26,6 +29,7 @@ from ovrl.rollout.sglang.completion import Group, Sampler
 from ovrl.rollout.sglang.control import Control, Limits
 from ovrl.rollout.sglang.encoding import encode
 from ovrl.rollout.sglang.fleet import Fleet, Weights
+from ovrl.rollout.sglang.launch import Servers
 from ovrl.rollout.sglang.probe import Probe
 from ovrl.rollout.sglang.weights import WeightsFolder
 
@@ -62,6 +66,7 @@ class SGLangEngine:
         admin_key: str | None = None,
         weights_dir: Path = Path("/dev/shm"),
         limits: Limits | None = None,
+        started: Servers | None = None,
     ) -> None:
         """Examine the servers and begin to look after them.
 
@@ -72,6 +77,7 @@ class SGLangEngine:
             admin_key: of routes that control a server, if they have one of their own.
             weights_dir: where new weights are laid; every server must see it at the same path.
             limits: of what is waited for.
+            started: servers that end with the engine.
 
         Raises:
             UsageError: a server cannot be trusted.
@@ -85,6 +91,7 @@ class SGLangEngine:
         self._folder = WeightsFolder(processor.config, weights_dir)
         self._jobs: set[_Job] = set()
         self._closed = False
+        self._started = started
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="sglang", daemon=True)
         self._thread.start()
@@ -167,6 +174,8 @@ class SGLangEngine:
         self._thread.join()
         self._loop.close()
         self._folder.close()
+        if self._started is not None:
+            self._started.close()
 
     async def _shut(self) -> None:
         for job in list(self._jobs):
@@ -277,18 +286,32 @@ class _Job:
 
 
 def load_engine(model: str, settings: "EngineSettings") -> SGLangEngine:
-    """Return the engine for running servers: `--engine sglang --server URL`.
+    """Return the engine for servers that run, or that are started here: `--engine sglang --server URL --launch N`.
 
     Raises:
-        UsageError: no server is named, or one cannot be trusted.
-        OvrlError: none answers.
+        UsageError: there is no server, or one cannot be trusted.
+        OvrlError: none answers, or one could not be started.
     """
-    if not settings.servers:
-        raise UsageError("--engine sglang needs the URLs of running servers: --server http://HOST:PORT[,...]")
+    if not settings.servers and not settings.launch.servers:
+        raise UsageError("--engine sglang needs servers: --server http://HOST:PORT[,...], or --launch N to start some")
+    processor = PromptProcessor.load(model)
+    started = _launch(model, settings) if settings.launch.servers else None
     return SGLangEngine(
-        settings.servers,
-        PromptProcessor.load(model),
+        [*settings.servers, *(started.urls if started else [])],
+        processor,
         api_key=None if settings.api_key is None else settings.api_key.get_secret_value(),
         admin_key=None if settings.admin_key is None else settings.admin_key.get_secret_value(),
         weights_dir=Path(settings.weights_dir),
+        started=started,
     )
+
+
+def _launch(model: str, settings: "EngineSettings") -> Servers:
+    """Return servers that are ready."""
+    has_gpu = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
+    dtype = settings.dtype if settings.dtype != "auto" else "bfloat16" if has_gpu else "float32"
+    logs = Path(tempfile.mkdtemp(prefix="ovrl-sglang-"))
+    log.info("starting %d SGLang servers; their logs are in %s", settings.launch.servers, logs)
+    servers = Servers(model, settings.launch, device="cuda" if has_gpu else "cpu", dtype=dtype, logs=logs)
+    servers.wait()
+    return servers

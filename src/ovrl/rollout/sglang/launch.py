@@ -16,7 +16,7 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -58,8 +58,17 @@ class LaunchSettings(Settings):
     """Tokens of a prompt and its reply; None is what the model was built for."""
     start_s: PositiveFloat = 900.0
     """Seconds that a server may take to start."""
+    environment: str | None = None
+    """That has SGLang: its directory, or its Python. OVRL_SGLANG where it is not given."""
+    keep_images: bool = False
+    """Let servers keep what the vision tower made of an image. Weight updates do not clear that, so the tower has to be
+    frozen."""
     flags: tuple[str, ...] = ()
     """More flags of `sglang.launch_server`, as on its command line."""
+
+    machine_fields: ClassVar[frozenset[str]] = frozenset(
+        {"servers", "gpus", "memory", "start_s", "environment", "keep_images"}
+    )
 
 
 def interpreter(place: str | None) -> Path:
@@ -106,28 +115,27 @@ class Servers:
     def __init__(
         self,
         model: str,
-        python: Path,
         settings: LaunchSettings,
         *,
         device: Literal["cpu", "cuda"],
         dtype: str,
         logs: Path,
-        keep_images: bool = False,
     ) -> None:
         """Begin to start them; `wait` for them before they are used.
 
         Args:
             model: a directory or hub id.
-            python: that has SGLang; see `interpreter`.
-            settings: how many, and how large.
+            settings: how many, how large, and with which SGLang.
             device: to run on.
             dtype: of the weights.
             logs: a directory for what the servers print.
-            keep_images: whether they may keep what the vision tower made of an image. Weight updates do not clear that
-                cache, so this is for weights (or at least vision towers) that never change.
+
+        Raises:
+            UsageError: there is no such environment or model.
         """
+        python = interpreter(settings.environment)
         logs.mkdir(parents=True, exist_ok=True)
-        variables = [f"SGLANG_VLM_CACHE_SIZE_MB={100 if keep_images else 0}", *_NO_DUMPS]
+        variables = [f"SGLANG_VLM_CACHE_SIZE_MB={100 if settings.keep_images else 0}", *_NO_DUMPS]
         flags = _flags(model, settings, device, dtype)
         if device == "cpu":
             variables += ["SGLANG_USE_CPU_ENGINE=1", "TORCH_COMPILE_DISABLE=1"]  # compiling costs more than it saves
