@@ -44,7 +44,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
                     environment=os.environ["OVRL_SGLANG"],
                     keep_images=keep_images,
                     start_s=400.0,
-                    flags=("--max-total-tokens", "8192"),
+                    flags=("--max-total-tokens", "8192", "--max-running-requests", "8"),
                 ),
                 device="cpu",
                 dtype="float32",

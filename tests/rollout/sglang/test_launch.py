@@ -16,7 +16,7 @@ from ovrl.errors import OvrlError, UsageError
 from ovrl.rollout.sglang.launch import LaunchSettings, Servers, interpreter
 
 SGLANG = """
-import http.server, json, os, sys, time
+import http.server, json, multiprocessing, os, sys, time
 
 words = [word for word in sys.argv[1:] if word != "--skip-server-warmup"]  # the one flag without a value
 flags = dict(zip(words[::2], words[1::2]))
@@ -25,17 +25,16 @@ if "--bad" in flags:
     sys.exit(3)
 if "--slow" in flags:
     time.sleep(60)
-print("serving", flush=True)
+child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+if "--child" in flags:
+    child.start()
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        if self.path != "/ready":
-            body = json.dumps({"argv": sys.argv, "environ": dict(os.environ), "path": sys.path}).encode()
-        else:
-            body = b""
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(body)
+        seen = {"argv": sys.argv, "environ": dict(os.environ), "path": sys.path, "child": child.pid}
+        self.wfile.write(json.dumps(seen).encode())
     def log_message(self, *words):
         pass
 
@@ -155,18 +154,21 @@ def test_servers_end_with_a_process_that_is_killed(python: Path, model: str, tmp
 import time
 from pathlib import Path
 from ovrl.rollout.sglang.launch import LaunchSettings, Servers
-settings = LaunchSettings(servers=1, environment={str(python)!r})
+settings = LaunchSettings(servers=1, environment={str(python)!r}, flags=("--child", "1"))
 servers = Servers({model!r}, settings, device="cpu", dtype="float32", logs=Path({str(tmp_path / "logs")!r}))
 servers.wait()
-print(servers.pids[0], flush=True)
+print(servers.pids[0], servers.urls[0], flush=True)
 time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        server = int(parent.stdout.readline())
-        assert is_alive(server)
+        server, url = parent.stdout.readline().split()
+        child = look(url)["child"]
+        assert isinstance(child, int)
+        assert is_alive(int(server))
+        assert is_alive(child)
         parent.kill()
-    until(lambda: not is_alive(server))
+    until(lambda: not is_alive(int(server)) and not is_alive(child))
 
 
 def test_the_environment_is_a_directory_or_its_python(python: Path):

@@ -2,7 +2,8 @@
 
     python serve.py PARENT [flags of sglang.launch_server]
 
-It is run by its path, since ovrl is not installed there, and imports nothing of ovrl.
+It is run by its path, since ovrl is not installed there, and imports nothing of ovrl. The server's other processes
+import this file again, under another name.
 """
 
 import ctypes
@@ -10,10 +11,14 @@ import os
 import runpy
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 """include/uapi/linux/prctl.h"""
+
+_LOOK_S = 1.0
 
 
 def serve() -> None:
@@ -25,12 +30,29 @@ def serve() -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Let the kernel kill this process when the thread that started it ends; SGLang's others follow by themselves."""
+    """Let the kernel kill this process when the thread that started it ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             sys.exit(f"process {parent}, which this server was for, has ended")
 
 
+def follow() -> None:
+    """Let this process of the server end when the first one has; SGLang's own way misses one that only begins."""
+    leader = os.getsid(0)  # the first has a session of its own
+
+    def watch() -> None:
+        while True:
+            time.sleep(_LOOK_S)
+            try:
+                os.kill(leader, 0)
+            except ProcessLookupError:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="ovrl", daemon=True).start()
+
+
 if __name__ == "__main__":
     serve()
+elif __name__ == "__mp_main__":
+    follow()

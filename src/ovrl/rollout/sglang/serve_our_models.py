@@ -25,3 +25,7 @@ if __name__ == "__main__":
     from ovrl.rollout.sglang.serve import serve
 
     serve()
+elif __name__ == "__mp_main__":
+    from ovrl.rollout.sglang.serve import follow
+
+    follow()
