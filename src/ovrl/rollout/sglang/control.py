@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ovrl.rollout.sglang.client import Client
-from ovrl.rollout.sglang.failures import DistrustedError, RejectedError, ServerError
+from ovrl.rollout.sglang.failures import DistrustedError, LostError, RejectedError, ServerError
 
 PauseMode = Literal["retract", "abort"]
 """retract: requests go back into the queue, and are read again by whatever weights follow.
@@ -50,12 +50,20 @@ class Control:
         self.limits = limits
 
     async def ready(self) -> None:
-        """Return if the server takes requests. `/health` would make a token, and answers 503 during a pause.
+        """Return if the server takes requests. It does not during a pause.
+
+        Somebody's look at `/health` during a pause leaves a mark that keeps it from being ready ever after; `/health`
+        makes a token and takes the mark away.
 
         Raises:
             ServerError: not yet, or nobody is there.
         """
-        await self._get("/ready")
+        try:
+            await self._get("/ready")
+        except LostError:
+            raise
+        except ServerError:
+            await self._get("/health")
 
     async def model(self) -> Mapping[str, Any]:
         """Return what the server says of its model: `weight_version`, `model_type`, ..."""

@@ -72,11 +72,11 @@ class Probe:
             ServerError: it cannot be reached, or is not ready.
             UntrustedError: it can, and must not be used; says why, and what to do.
         """
-        await control.ready()
         info = await self._identify(control)
         model = await control.model()
         self._compare_model(control.client.url, model)
-        await control.resume()  # whoever used it before may have left it paused
+        await control.resume()  # whoever used it before may have left it paused, and a paused server is not ready
+        await control.ready()
         streams, answer = await self._round_trip(control, bool(info.get("incremental_streaming_output")))
         await self._continues(control)
         original = await self._returns_original_logprobs(control)
