@@ -66,7 +66,7 @@ class PacedEngine(SGLangEngine):
     """
 
     def __init__(self, server: ScriptedServer, pace: "Pace", *args: Any, **more: Any) -> None:
-        self._server, self._pace = server, pace
+        self.server, self._pace = server, pace
         super().__init__([server.url], *args, limits=LIMITS, **more)
         pace.wanted.clear()
 
@@ -77,7 +77,7 @@ class PacedEngine(SGLangEngine):
             self._pace.wanted.set()
             try:
                 one = next(made, None)
-                while self._pace.steps == before and self._server.scheduler.running:
+                while self._pace.steps == before and self.server.scheduler.running:
                     time.sleep(0.0005)
             finally:
                 self._pace.wanted.clear()
@@ -107,10 +107,12 @@ class Pace:
 
 
 @contextmanager
-def paced_engine(model: Path, processor: PromptProcessor, *, most: int, weights_dir: Path) -> Iterator[PacedEngine]:
-    """Start a server that runs `most` requests at once, and make an engine for it."""
+def paced_engine(
+    model: Path, processor: PromptProcessor, *, traits: Traits | None = None, weights_dir: Path
+) -> Iterator[PacedEngine]:
+    """Start a server and make an engine for it."""
     pace = Pace()
-    with serving(model, processor, Traits(most=most), step=pace.step) as (server,):
+    with serving(model, processor, traits or Traits(), step=pace.step) as (server,):
         engine = PacedEngine(server, pace, processor, weights_dir=weights_dir)
         try:
             yield engine

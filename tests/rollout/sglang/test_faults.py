@@ -1,4 +1,4 @@
-"""1,000 completions for each thing that can happen to a server: each comes once, each token is right, and it is told."""
+"""1,000 completions for each thing that can happen to a server: each comes once, each token right, and it is told."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ TOLD: dict[Kind, tuple[str, ...]] = {
     "500": ("http_500",),
     "slow": (),
     "garbage": ("garbage",),
-    "cut": ("lost",),
+    "cut": ("lost", "continued"),
     "wrong_version": ("weights", "servers_lost"),
     "wrong_length": ("prompt_tokens",),
     "abort": ("aborted",),

@@ -18,8 +18,8 @@ tokens that follow are drawn as no version would draw them."""
 class Limits:
     """Seconds, and counts, after which something is not waited for."""
 
-    control_s: float = 60.0
-    """For an ordinary answer."""
+    control_s: float = 120.0
+    """For an ordinary answer. The first image takes a server a while: it then imports what it needs for it."""
     update_s: float = 900.0
     """For a pause that waits for requests, and for weights to be read."""
     stall_s: float = 300.0

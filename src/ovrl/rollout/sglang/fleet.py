@@ -240,7 +240,7 @@ class Fleet:
         if was_open:
             await server.control.pause(server.pause_mode)
         if server.pause_mode == "abort":
-            server.interrupt()
+            await server.drain()
 
     async def _let_go(self, server: Server) -> None:
         if self.paused:

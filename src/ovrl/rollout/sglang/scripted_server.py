@@ -64,6 +64,16 @@ class Traits:
     """Another than that of its directory."""
     miscounts: bool = False
     """Whether it reads every image as one token more than the processor does."""
+    tokenizes_again: bool = False
+    """Whether it makes text of the tokens that it is sent, and tokens of the text."""
+    mute: bool = False
+    """Whether /generate never answers."""
+    interval: bool = True
+    """Whether it knows `stream_interval`."""
+    reads_disk: bool = True
+    """Whether it sees the directories that it is told to read."""
+    spoils_weights: bool = False
+    """Whether what it has after an update is something else."""
 
     @property
     def number(self) -> tuple[int, ...]:
@@ -101,6 +111,10 @@ class ScriptedServer:
         self._model, self._processor, self._script = model, processor, script
         self._words = Vocabulary.of(processor)
         self._step = step or (lambda: asyncio.sleep(0))
+        self.most_waiting = 0
+        """Requests that waited at once, at most, while as many ran as can."""
+        self.seeds: list[int] = []
+        """Of all requests of completions."""
         self._asked = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="scripted-server", daemon=True)
@@ -166,6 +180,8 @@ class ScriptedServer:
         }
 
     async def _die(self) -> None:
+        if self._runner.server is None:
+            return
         self._stepping.cancel()
         for site in list(self._runner.sites):
             await site.stop()
@@ -194,10 +210,14 @@ class ScriptedServer:
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())
         parameters = body["sampling_params"]
-        if unknown := sorted(set(parameters) - _PARAMETERS):
+        if self.traits.mute:
+            await asyncio.Event().wait()
+        known = _PARAMETERS if self.traits.interval else _PARAMETERS - {"stream_interval"}
+        if unknown := sorted(set(parameters) - known):
             return _json({"error": {"message": f"unknown sampling parameters {unknown}"}}, 400)
         fault: Kind | None = None
         if not str(body.get("rid", "")).startswith("ovrl-probe-"):
+            self.seeds.append(int(parameters.get("sampling_seed") or 0))
             fault = self._script(self._asked)
             self._asked += 1
             if fault is not None:
@@ -212,6 +232,9 @@ class ScriptedServer:
             raise AssertionError
         await self._unpaused.wait()
         self.scheduler.submit(asked)
+        self.most_waiting = max(
+            self.most_waiting, len(self.scheduler.waiting) - (self.traits.most - len(self.scheduler.running))
+        )
         try:
             return await self._answer(request, asked, body, fault)
         finally:
@@ -239,6 +262,8 @@ class ScriptedServer:
         places = ids.count(image_id)
         if images and places > len(images):
             return None
+        if self.traits.tokenizes_again:
+            ids = self._processor.tokenizer(self._processor.tokenizer.decode(ids))["input_ids"]
         images = images[:places]  # more than there are places for: dropped without a word
         contents = [hashlib.sha256(data).hexdigest() for data in images]
         names: list[str] = list(body.get("mm_hashes") or contents)
@@ -353,7 +378,9 @@ class ScriptedServer:
         body = await _body(request)
         await self._until_idle()
         try:
-            weights = fingerprint(Path(body["model_path"]))
+            if not self.traits.reads_disk:
+                raise FileNotFoundError(f"no directory {body['model_path']}")
+            weights = fingerprint(Path(body["model_path"])) + "spoilt" * self.traits.spoils_weights
         except OSError as error:
             return _json({"success": False, "message": str(error)}, 400)
         self.scheduler.update(weights, body.get("weight_version"), flush=body.get("flush_cache", True))

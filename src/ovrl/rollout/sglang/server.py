@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 _FIRST_WINDOW = 32
 """Requests under way at a server that does not say how many it runs, before its queue has told more."""
 
+_GRACE_S = 0.5
+"""For answers that were sent before a pause was confirmed. What the server took in after the pause answers never."""
+
 _PATIENCE = 10
 """Times as long as for a part of a completion, for a whole one."""
 
@@ -163,8 +166,11 @@ class Server:
         self._break_off(LostError(f"{self.url} was put aside: {reason}", "moved"))
         self.alarm.set()
 
-    def interrupt(self) -> None:
-        """Break off what a pause has not brought back: it would be sampled by other weights than it was sent for."""
+    async def drain(self) -> None:
+        """Wait for what a pause brings back, and break off the rest: other weights than it was sent for would do it."""
+        late = time.monotonic() + _GRACE_S
+        while self._flights and time.monotonic() < late:
+            await asyncio.sleep(_GRACE_S / 100)
         self._break_off(BrokenOffError(f"{self.url} is given new weights"))
 
     def take_part(self, label: str, version: int) -> None:
