@@ -116,7 +116,7 @@ class Fleet:
         return sum(server.window for server in self.servers if server.up)
 
     async def lease(self, preferred: Server | None, shunned: Server | None) -> Server:
-        """Return the server to ask next: the preferred one unless it is full or gone, else the least busy one.
+        """Return the server to ask next: the preferred one unless it is crowded or gone, else the least busy one.
 
         Args:
             preferred: has read the prompt of this group before.
@@ -133,10 +133,10 @@ class Fleet:
                 raise OvrlError(self._nobody())
             await self._wait()
         usable = [server for server in usable if server is not shunned] or usable
-        usable = [server for server in usable if server.has_room] or usable
-        if preferred in usable:
+        if preferred in usable and not preferred.crowded:
             return preferred
-        return min(usable, key=lambda server: server.outstanding)
+        with_room = [server for server in usable if server.has_room]
+        return min(with_room or usable, key=lambda server: server.outstanding)
 
     async def pause(self) -> None:
         """Let no server sample."""

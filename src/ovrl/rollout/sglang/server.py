@@ -69,6 +69,7 @@ class Server:
         self.window = _FIRST_WINDOW
         self._most = 0
         self._failures = 0
+        self._queued = False
         self._flights: set[Flight] = set()
         self.outstanding = 0
         """Tokens of all that is under way."""
@@ -82,6 +83,11 @@ class Server:
     def has_room(self) -> bool:
         """Whether a request would soon be run, and not wait in the server's queue."""
         return len(self._flights) < self.window
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a request would wait so long that it is better read anew elsewhere."""
+        return len(self._flights) >= 2 * self.window
 
     async def sample(self, body: dict[str, Any], sampling: Sampling, cost: int, prompt_tokens: int) -> Flight:
         """Send a request and return when it has ended, well or not; what came is checked.
@@ -192,8 +198,9 @@ class Server:
         self._most = load.most or self._most
         margin = max(1, load.running // 8)
         under_way = len(self._flights)
-        if load.waiting > margin:  # the queue grows: keep what runs busy, and no more
-            self.window = max(1, under_way - load.waiting + margin)
+        queued, self._queued = self._queued, load.waiting > margin
+        if queued and self._queued:  # twice, so that it is no burst that is being taken in
+            self.window = max(1, load.running + margin, self.window // 2)
         elif under_way >= self.window:
             self.window = 2 * self.window
         if self._most:
