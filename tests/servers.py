@@ -67,7 +67,7 @@ class PacedEngine(SGLangEngine):
 
     def __init__(self, server: ScriptedServer, pace: "Pace", *args: Any, **more: Any) -> None:
         self.server, self._pace = server, pace
-        super().__init__([server.url], *args, limits=LIMITS, **more)
+        super().__init__([server.url], *args, **more)
         pace.wanted.clear()
 
     def generate(self, requests: Iterable[Request | None]) -> Iterator[Generation | Refusal]:
@@ -108,12 +108,12 @@ class Pace:
 
 @contextmanager
 def paced_engine(
-    model: Path, processor: PromptProcessor, *, traits: Traits | None = None, weights_dir: Path
+    model: Path, processor: PromptProcessor, *, traits: Traits | None = None, limits: Limits = LIMITS, weights_dir: Path
 ) -> Iterator[PacedEngine]:
     """Start a server and make an engine for it."""
     pace = Pace()
     with serving(model, processor, traits or Traits(), step=pace.step) as (server,):
-        engine = PacedEngine(server, pace, processor, weights_dir=weights_dir)
+        engine = PacedEngine(server, pace, processor, limits=limits, weights_dir=weights_dir)
         try:
             yield engine
         finally:

@@ -24,7 +24,7 @@ from ovrl.rollout.sglang.failures import DistrustedError
 from ovrl.rollout.sglang.messages import Dialect
 from ovrl.rollout.sglang.scripted_server import Kind, Traits
 from recount import Recount
-from servers import sampling, serving
+from servers import paced_engine, sampling, serving
 
 BRIEF = Limits(control_s=20, update_s=20, stall_s=20, watch_s=0.05, patience_s=0.5)
 MUTE = Limits(control_s=1.5)
@@ -199,11 +199,13 @@ def test_nobody_there_is_told_with_the_addresses(processor: PromptProcessor):
         SGLangEngine(["http://127.0.0.1:9"], processor, limits=BRIEF)
 
 
-def test_the_last_server_dies_and_the_engine_says_so_instead_of_waiting(model: Path, processor: PromptProcessor):
-    with serving(model, processor, Traits()) as (server,), sampling([server], processor, limits=BRIEF) as engine:
+def test_the_last_server_dies_and_the_engine_says_so_instead_of_waiting(
+    model: Path, processor: PromptProcessor, tmp_path: Path
+):
+    with paced_engine(model, processor, limits=BRIEF, weights_dir=tmp_path) as engine:
         made = engine.generate([group("one"), group("text", 40)])
         next(made)
-        server.kill()
+        engine.server.kill()
         with pytest.raises(OvrlError, match="no SGLang server has answered"):
             list(made)
 
