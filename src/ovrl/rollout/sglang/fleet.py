@@ -297,7 +297,13 @@ class Fleet:
         """Put servers aside that have other weights than most, under the same name."""
         if len(up) < 2:
             return
-        sums = await asyncio.gather(*(server.control.checksum() for server in up))
+        sums: list[str | None] = []
+        for server in up:
+            try:
+                sums.append(await server.control.checksum())
+            except ServerError as error:
+                server.blame(error)
+                sums.append(None)
         known = Counter(each for each in sums if each is not None)
         if len(known) < 2:
             return

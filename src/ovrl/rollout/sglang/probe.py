@@ -114,8 +114,8 @@ class Probe:
                     f"{error}; give its keys in OVRL_ROLLOUT__ENGINE__API_KEY and OVRL_ROLLOUT__ENGINE__ADMIN_KEY"
                 ) from error
             raise UntrustedError(
-                f"{url} is no SGLang server (/server_info: {error.status}). A router in front of servers hides which"
-                " weights they have, and sglang-router drops fields of requests: give the servers' own URLs"
+                f"{url} is no SGLang server (/server_info: {error.status}), nor smg with --enable-rl. Other routers"
+                " hide which weights servers have, and sglang-router drops fields of requests: give the servers' own URLs"
             ) from error
         version = str(info.get("version", ""))
         number = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
