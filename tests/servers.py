@@ -12,7 +12,8 @@ from ovrl.rollout.engine import Generation, Refusal, Request
 from ovrl.rollout.processor import PromptProcessor
 from ovrl.rollout.sglang.control import Limits
 from ovrl.rollout.sglang.engine import SGLangEngine
-from ovrl.rollout.sglang.scripted_server import Kind, ScriptedServer, Traits
+from ovrl.rollout.sglang.scripted_server import ScriptedServer
+from ovrl.rollout.sglang.scripted_traits import Kind, Traits
 
 LIMITS = Limits(control_s=30, update_s=30, stall_s=30, watch_s=0.05, patience_s=30)
 """Nothing waits for long when something is wrong; nothing here depends on how long anything takes."""

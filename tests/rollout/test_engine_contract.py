@@ -16,7 +16,7 @@ from ovrl.rollout.engine import Engine, Generation, Refusal, Request, Sampling
 from ovrl.rollout.fake import ScriptedEngine
 from ovrl.rollout.policy import Policy
 from ovrl.rollout.sglang.engine import SGLangEngine
-from ovrl.rollout.sglang.scripted_server import Traits
+from ovrl.rollout.sglang.scripted_traits import Traits
 from ovrl.rollout.table import ENGINES
 from ovrl.rollout.tiny import Family
 from ovrl.rollout.transformers_engine import TransformersEngine

@@ -8,7 +8,7 @@ import pytest
 from builders import picture
 from ovrl.cli.main import run
 from ovrl.rollout.processor import PromptProcessor
-from ovrl.rollout.sglang.scripted_server import Traits
+from ovrl.rollout.sglang.scripted_traits import Traits
 from servers import serving
 
 

@@ -15,7 +15,7 @@ from engines import SAMPLES, collect, group
 from ovrl.rollout.engine import Generation
 from ovrl.rollout.policy import Policy
 from ovrl.rollout.processor import PromptProcessor
-from ovrl.rollout.sglang.scripted_server import Traits
+from ovrl.rollout.sglang.scripted_traits import Traits
 from recount import Recount
 from servers import paced_engine, sampling, serving
 

@@ -10,7 +10,7 @@ from engines import PROMPTS, answers
 from ovrl.rollout.engine import Request, Sampling
 from ovrl.rollout.processor import PromptProcessor
 from ovrl.rollout.sglang.control import Limits
-from ovrl.rollout.sglang.scripted_server import Kind, Traits
+from ovrl.rollout.sglang.scripted_traits import Kind, Traits
 from recount import Recount
 from servers import sampling, serving
 

@@ -22,7 +22,7 @@ from ovrl.rollout.sglang.encoding import EncodedPrompt
 from ovrl.rollout.sglang.engine import SGLangEngine
 from ovrl.rollout.sglang.failures import DistrustedError
 from ovrl.rollout.sglang.messages import Dialect
-from ovrl.rollout.sglang.scripted_server import Kind, Traits
+from ovrl.rollout.sglang.scripted_traits import Kind, Traits
 from recount import Recount
 from servers import paced_engine, sampling, serving
 

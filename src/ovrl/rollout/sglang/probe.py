@@ -115,7 +115,7 @@ class Probe:
                 ) from error
             raise UntrustedError(
                 f"{url} is no SGLang server (/server_info: {error.status}), nor smg with --enable-rl. Other routers"
-                " hide which weights servers have, and sglang-router drops fields of requests: give the servers' own URLs"
+                " hide which weights servers have, and sglang-router drops fields: give the servers' own URLs"
             ) from error
         version = str(info.get("version", ""))
         number = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
