@@ -322,8 +322,9 @@ class Fleet:
             if server.up:
                 pause_s = self._limits.watch_s
                 await self._look(server)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(server.alarm.wait(), pause_s)
+                with suppress(TimeoutError):  # not wait_for: before Python 3.12 it may swallow being cancelled
+                    async with asyncio.timeout(pause_s):
+                        await server.alarm.wait()
                 continue
             await server.control.client.close()  # connections of the server that was
             try:

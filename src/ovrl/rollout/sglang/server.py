@@ -106,7 +106,8 @@ class Server:
         try:
             await flight.task
         except asyncio.CancelledError:
-            if flight.fault is None:  # it is the caller who is cancelled
+            caller = asyncio.current_task()
+            if flight.fault is None or (caller is not None and caller.cancelling()):
                 raise
         except ServerError as fault:
             flight.fault = fault
