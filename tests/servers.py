@@ -12,7 +12,8 @@ from ovrl.rollout.engine import Generation, Refusal, Request
 from ovrl.rollout.processor import PromptProcessor
 from ovrl.rollout.sglang.control import Limits
 from ovrl.rollout.sglang.engine import SGLangEngine
-from ovrl.rollout.sglang.scripted_server import Kind, ScriptedServer, Traits
+from ovrl.rollout.sglang.scripted_server import ScriptedServer
+from ovrl.rollout.sglang.scripted_traits import Kind, Traits
 
 LIMITS = Limits(control_s=30, update_s=30, stall_s=30, watch_s=0.05, patience_s=30)
 """Nothing waits for long when something is wrong; nothing here depends on how long anything takes."""
@@ -66,8 +67,8 @@ class PacedEngine(SGLangEngine):
     """
 
     def __init__(self, server: ScriptedServer, pace: "Pace", *args: Any, **more: Any) -> None:
-        self._server, self._pace = server, pace
-        super().__init__([server.url], *args, limits=LIMITS, **more)
+        self.server, self._pace = server, pace
+        super().__init__([server.url], *args, **more)
         pace.wanted.clear()
 
     def generate(self, requests: Iterable[Request | None]) -> Iterator[Generation | Refusal]:
@@ -77,7 +78,7 @@ class PacedEngine(SGLangEngine):
             self._pace.wanted.set()
             try:
                 one = next(made, None)
-                while self._pace.steps == before and self._server.scheduler.running:
+                while self._pace.steps == before and self.server.scheduler.running:
                     time.sleep(0.0005)
             finally:
                 self._pace.wanted.clear()
@@ -107,11 +108,13 @@ class Pace:
 
 
 @contextmanager
-def paced_engine(model: Path, processor: PromptProcessor, *, most: int, weights_dir: Path) -> Iterator[PacedEngine]:
-    """Start a server that runs `most` requests at once, and make an engine for it."""
+def paced_engine(
+    model: Path, processor: PromptProcessor, *, traits: Traits | None = None, limits: Limits = LIMITS, weights_dir: Path
+) -> Iterator[PacedEngine]:
+    """Start a server and make an engine for it."""
     pace = Pace()
-    with serving(model, processor, Traits(most=most), step=pace.step) as (server,):
-        engine = PacedEngine(server, pace, processor, weights_dir=weights_dir)
+    with serving(model, processor, traits or Traits(), step=pace.step) as (server,):
+        engine = PacedEngine(server, pace, processor, limits=limits, weights_dir=weights_dir)
         try:
             yield engine
         finally:

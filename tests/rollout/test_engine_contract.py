@@ -16,6 +16,7 @@ from ovrl.rollout.engine import Engine, Generation, Refusal, Request, Sampling
 from ovrl.rollout.fake import ScriptedEngine
 from ovrl.rollout.policy import Policy
 from ovrl.rollout.sglang.engine import SGLangEngine
+from ovrl.rollout.sglang.scripted_traits import Traits
 from ovrl.rollout.table import ENGINES
 from ovrl.rollout.tiny import Family
 from ovrl.rollout.transformers_engine import TransformersEngine
@@ -53,7 +54,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
             model = make_model(tmp_path / "model", "qwen2_5_vl")
             processor = load_processor(model)
             yield lambda batch_size=8: stack.enter_context(
-                paced_engine(model, processor, most=batch_size, weights_dir=tmp_path)
+                paced_engine(model, processor, traits=Traits(most=batch_size), weights_dir=tmp_path)
             )
         return
     policy = load_policy(make_model(tmp_path, cast(Family, family[0])))

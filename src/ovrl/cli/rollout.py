@@ -23,8 +23,15 @@ EXAMPLES = (
 )
 
 _PromptType = Annotated[Literal["normal", "thinking"] | None, typer.Option(help="Ask every sample in this mode.")]
+_Server = Annotated[
+    str | None, typer.Option("--server", metavar="URL[,URL...]", help="Running SGLang servers, for --engine sglang.")
+]
+_WithTokens = Annotated[bool | None, typer.Option("--with-tokens", help="Write token ids and log-probabilities too.")]
 _ShuffleOptions = Annotated[
     bool | None, typer.Option("--shuffle-options", help="Another order of the options for each completion.")
+]
+_Launch = Annotated[
+    int | None, typer.Option("--launch", metavar="N", help="Start N SGLang servers here, with OVRL_SGLANG's Python.")
 ]
 
 
@@ -38,20 +45,13 @@ def rollout(
     n: Annotated[int | None, typer.Option("-n", help="Completions for each sample (default: 8).")] = None,
     output: options.Output = "-",
     engine: Annotated[str | None, typer.Option(help="transformers, sglang, fake, or module:function.")] = None,
-    server: Annotated[
-        str | None,
-        typer.Option("--server", metavar="URL[,URL...]", help="Running SGLang servers, for --engine sglang."),
-    ] = None,
-    launch: Annotated[
-        int | None, typer.Option("--launch", metavar="N", help="Start N SGLang servers here, with OVRL_SGLANG's.")
-    ] = None,
+    server: _Server = None,
+    launch: _Launch = None,
     prompt_type: _PromptType = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Longest completion (default: 4096).")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token (default: 1).")] = None,
     shuffle_options: _ShuffleOptions = None,
-    with_tokens: Annotated[
-        bool | None, typer.Option("--with-tokens", help="Write token ids and log-probabilities too.")
-    ] = None,
+    with_tokens: _WithTokens = None,
     limit: options.Limit = None,
     shard: options.Shard = None,
     rejects: options.RejectsFile = None,
@@ -93,9 +93,8 @@ def rollout(
         note = options.already(lines.finished)
         if not lines.finished:
             bad, asked = Rejects(rejected), selection.count(inputs[source]["rows"] or 0)
-            note |= _sample(
-                session, read_samples(source, bad, selection), lines, bad, settings, model=model, asked=asked
-            )
+            samples = read_samples(source, bad, selection)
+            note |= _sample(session, samples, lines, bad, settings, model=model, asked=asked)
         counts = lines.counts
     render.summary(session, "rollout", {**counts, "output": output} | note, records_on_stdout=output == "-")
     check_counts(counts, fail_on, str(rejected or "the warnings above"))

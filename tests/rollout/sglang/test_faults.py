@@ -1,6 +1,7 @@
-"""1,000 completions for each thing that can happen to a server: each comes once, each token is right, and it is told."""
+"""1,000 completions for each thing that can happen to a server: each comes once, each token right, and it is told."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,13 @@ from engines import PROMPTS, answers
 from ovrl.rollout.engine import Request, Sampling
 from ovrl.rollout.processor import PromptProcessor
 from ovrl.rollout.sglang.control import Limits
-from ovrl.rollout.sglang.scripted_server import Kind, Traits
+from ovrl.rollout.sglang.scripted_traits import Kind, Traits
 from recount import Recount
 from servers import sampling, serving
 
 GROUPS, OF = 250, 4
 
-IMPATIENT = Limits(control_s=10, update_s=10, stall_s=0.4, watch_s=0.05, patience_s=20)
+LIMITS = Limits(control_s=20, update_s=20, stall_s=20, watch_s=0.05, patience_s=40)
 
 TOLD: dict[Kind, tuple[str, ...]] = {
     "die": ("lost", "servers_lost"),
@@ -24,7 +25,7 @@ TOLD: dict[Kind, tuple[str, ...]] = {
     "500": ("http_500",),
     "slow": (),
     "garbage": ("garbage",),
-    "cut": ("lost",),
+    "cut": ("lost", "continued"),
     "wrong_version": ("weights", "servers_lost"),
     "wrong_length": ("prompt_tokens",),
     "abort": ("aborted",),
@@ -51,7 +52,7 @@ def test_a_thousand_completions_come_once_each_whatever_happens_to_a_server(
 
     wanted = list(requests(40 if kind in ("cut", "abort") else 12))
     with serving(model, processor, Traits(most=16), Traits(most=16), script=script) as servers:
-        with sampling(servers, processor, limits=IMPATIENT) as engine:
+        with sampling(servers, processor, limits=replace(LIMITS, stall_s=0.5) if kind == "hang" else LIMITS) as engine:
             found = answers(engine, *wanted)
         met = servers[0].counts[f"fault {kind}"]
         assert met >= 2, "nothing happened"

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ovrl.rollout.sglang.client import Client
 from ovrl.rollout.sglang.failures import DistrustedError, LostError, RejectedError, ServerError
+from ovrl.rollout.sglang.gateway import is_gateway, joined, route
 
 PauseMode = Literal["retract", "abort"]
 """retract: requests go back into the queue, and are read again by whatever weights follow.
@@ -18,8 +19,8 @@ tokens that follow are drawn as no version would draw them."""
 class Limits:
     """Seconds, and counts, after which something is not waited for."""
 
-    control_s: float = 60.0
-    """For an ordinary answer."""
+    control_s: float = 120.0
+    """For an ordinary answer. The first image takes a server a while: it then imports what it needs for it."""
     update_s: float = 900.0
     """For a pause that waits for requests, and for weights to be read."""
     stall_s: float = 300.0
@@ -48,22 +49,29 @@ class Control:
     def __init__(self, client: Client, limits: Limits) -> None:
         self.client = client
         self.limits = limits
+        self.gateway = False
+        """Whether several servers stand behind the URL."""
 
     async def ready(self) -> None:
-        """Return if the server takes requests. It does not during a pause.
+        """Return if the server takes requests; one that was left paused does so again.
 
-        Somebody's look at `/health` during a pause leaves a mark that keeps it from being ready ever after; `/health`
-        makes a token and takes the mark away.
+        A paused server is not ready. Nor is one at whose `/health` somebody looked during a pause, ever after, until
+        `/health` is asked again: it makes a token, and that wipes the mark off.
 
         Raises:
             ServerError: not yet, or nobody is there.
         """
         try:
-            await self._get("/ready")
+            await self.client.get("/ready", limit_s=self.limits.control_s)
+        except RejectedError as error:
+            if error.status != 404:
+                raise
+            self.gateway = await is_gateway(self.client, limit_s=self.limits.control_s)
         except LostError:
             raise
         except ServerError:
-            await self._get("/health")
+            await self.resume()
+            await self.client.get("/health", limit_s=self.limits.control_s)
 
     async def model(self) -> Mapping[str, Any]:
         """Return what the server says of its model: `weight_version`, `model_type`, ..."""
@@ -97,14 +105,6 @@ class Control:
         """Sample on."""
         await self._post("/continue_generation", {})
 
-    async def abort(self, rid: str) -> None:
-        """End one request, or, with an empty name, all; each answers with what it has."""
-        await self._post("/abort_request", {"rid": rid} if rid else {"abort_all": True})
-
-    async def flush(self) -> None:
-        """Forget all prefixes. The vision cache is not among what is forgotten."""
-        await self._post("/flush_cache", None)
-
     async def update_from_disk(self, path: Path, version: str) -> None:
         """Read weights that the server can see at the same path, and forget all prefixes.
 
@@ -114,38 +114,12 @@ class Control:
         body = {"model_path": str(path), "weight_version": version, "flush_cache": True}
         answer = await self._post("/update_weights_from_disk", body, limit_s=self.limits.update_s)
         _succeeded(answer, "/update_weights_from_disk", self.client.url)
+        if self.gateway:
+            await self.checksum()
 
     async def stamp(self, version: str) -> None:
         """Name the weights. The server would abort all requests if it were not told otherwise."""
         await self._post("/update_weight_version", {"new_version": version, "abort_all_requests": False})
-
-    async def begin_update(self) -> bool:
-        """Open an update in parts; return False if the server knows no such thing, as before 0.5.21."""
-        try:
-            await self._post("/begin_weight_update", {"selector": "all"})
-        except RejectedError as error:
-            if error.status == 404:
-                return False
-            raise
-        return True
-
-    async def update_part(self, body: Mapping[str, Any]) -> None:
-        """Take one bucket of tensors from the process group."""
-        answer = await self._post("/update_weights_from_distributed", body, limit_s=self.limits.update_s)
-        _succeeded(answer, "/update_weights_from_distributed", self.client.url)
-
-    async def end_update(self) -> None:
-        """Close an update in parts."""
-        await self._post("/end_weight_update", {}, limit_s=self.limits.update_s)
-
-    async def join_group(self, body: Mapping[str, Any]) -> None:
-        """Join a process group; returns when all have joined."""
-        answer = await self._post("/init_weights_update_group", body, limit_s=self.limits.update_s)
-        _succeeded(answer, "/init_weights_update_group", self.client.url)
-
-    async def leave_group(self, name: str) -> None:
-        """Leave a process group."""
-        await self._post("/destroy_weights_update_group", {"group_name": name})
 
     async def checksum(self) -> str | None:
         """Return a checksum of all weights, the same on every server with the same weights; None if it has none.
@@ -154,16 +128,21 @@ class Control:
         """
         try:
             answer = await self._post("/weights_checker", {"action": "checksum"}, limit_s=self.limits.update_s)
-        except (RejectedError, ServerError):
+        except RejectedError:
             return None
         found = _mapping(answer).get("per_engine_checksum") or _mapping(answer).get("ranks")
         return None if not found else str(found)
 
     async def _get(self, path: str) -> Any:
+        if self.gateway:
+            return joined(path, await self.client.get(route(path), limit_s=self.limits.control_s))
         return await self.client.get(path, limit_s=self.limits.control_s)
 
     async def _post(self, path: str, body: Any, *, limit_s: float | None = None) -> Any:
-        return await self.client.post(path, body, limit_s=limit_s or self.limits.control_s, admin=True)
+        limit_s = limit_s or self.limits.control_s
+        if self.gateway:
+            return joined(path, await self.client.post(route(path), body, limit_s=limit_s, admin=True))
+        return await self.client.post(path, body, limit_s=limit_s, admin=True)
 
 
 def _mapping(answer: Any) -> Mapping[str, Any]:

@@ -40,10 +40,12 @@ def encode(processor: PromptProcessor, prompt: Prompt) -> EncodedPrompt | str:
     """
     (text,) = processor.texts([prompt])
     sent: list[int] = processor.tokenizer(text)["input_ids"]
+    if problem := _places(sent, processor.image_id, len(prompt.images)):
+        return problem
     inputs: Any = processor.process([prompt])
     read: list[int] = inputs["input_ids"][0].tolist()
-    if problem := _difference(sent, read, processor.image_id, len(prompt.images)):
-        return problem
+    if [i for i in read if i != processor.image_id] != [i for i in sent if i != processor.image_id]:
+        return "the processor changes more than the image tokens: a server would read another prompt"
     if bad := [index for index in sent if not 0 <= index < processor.vocabulary]:
         return f"token {bad[0]} is outside of the model's vocabulary of {processor.vocabulary}: it would end the server"
     encoded = [png(image) for image in prompt.images]
@@ -62,13 +64,10 @@ def png(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def _difference(sent: list[int], read: list[int], image_id: int | None, images: int) -> str | None:
-    """Return why a server that expands `sent` would not read `read`."""
+def _places(sent: list[int], image_id: int | None, images: int) -> str | None:
+    """Return why the images would not come where they belong."""
     if image_id is None and images:
         return "the model's configuration has no image_token_id: its prompts cannot be told from expanded ones"
     if (found := sent.count(image_id) if image_id is not None else 0) != images:
         return f"the prompt has {found} image tokens for {images} images: one for each is what a server expands"
-    rest = [index for index in read if index != image_id]
-    if rest != [index for index in sent if index != image_id]:
-        return "the processor changes more than the image tokens: a server would read another prompt"
     return None

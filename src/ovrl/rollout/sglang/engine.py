@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ovrl.rollout.settings import EngineSettings
+    from ovrl.rollout.sglang.server import Server
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +111,11 @@ class SGLangEngine:
     def version(self) -> int:
         """The policy version that samples now."""
         return self._fleet.weights.version
+
+    @property
+    def servers(self) -> "Sequence[Server]":
+        """What is known of each server."""
+        return self._fleet.servers
 
     def generate(self, requests: Iterable[Request | None]) -> Iterator[Generation | Refusal]:
         """Yield the generations of each request; see `Engine.generate`."""

@@ -116,7 +116,7 @@ class Fleet:
         return sum(server.window for server in self.servers if server.up)
 
     async def lease(self, preferred: Server | None, shunned: Server | None) -> Server:
-        """Return the server to ask next: the preferred one unless it is full or gone, else the least busy one.
+        """Return the server to ask next: the preferred one unless it is crowded or gone, else the least busy one.
 
         Args:
             preferred: has read the prompt of this group before.
@@ -133,10 +133,10 @@ class Fleet:
                 raise OvrlError(self._nobody())
             await self._wait()
         usable = [server for server in usable if server is not shunned] or usable
-        usable = [server for server in usable if server.has_room] or usable
-        if preferred in usable:
+        if preferred in usable and not preferred.crowded:
             return preferred
-        return min(usable, key=lambda server: server.outstanding)
+        with_room = [server for server in usable if server.has_room]
+        return min(with_room or usable, key=lambda server: server.outstanding)
 
     async def pause(self) -> None:
         """Let no server sample."""
@@ -240,7 +240,7 @@ class Fleet:
         if was_open:
             await server.control.pause(server.pause_mode)
         if server.pause_mode == "abort":
-            server.interrupt()
+            await server.drain()
 
     async def _let_go(self, server: Server) -> None:
         if self.paused:
@@ -297,7 +297,13 @@ class Fleet:
         """Put servers aside that have other weights than most, under the same name."""
         if len(up) < 2:
             return
-        sums = await asyncio.gather(*(server.control.checksum() for server in up))
+        sums: list[str | None] = []
+        for server in up:
+            try:
+                sums.append(await server.control.checksum())
+            except ServerError as error:
+                server.blame(error)
+                sums.append(None)
         known = Counter(each for each in sums if each is not None)
         if len(known) < 2:
             return
@@ -316,8 +322,9 @@ class Fleet:
             if server.up:
                 pause_s = self._limits.watch_s
                 await self._look(server)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(server.alarm.wait(), pause_s)
+                with suppress(TimeoutError):  # not wait_for: before Python 3.12 it may swallow being cancelled
+                    async with asyncio.timeout(pause_s):
+                        await server.alarm.wait()
                 continue
             await server.control.client.close()  # connections of the server that was
             try:

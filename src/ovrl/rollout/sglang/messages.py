@@ -28,6 +28,9 @@ than the tokens are worth; what a dying server has sent is what need not be samp
 _FEWEST = 16
 """Tokens of such a part, at least."""
 
+_MOST_LEFT = 4096
+"""Words that a server lists after truncation, unless it was told otherwise (`--sampling-mask-max-tokens`)."""
+
 _FINISHES: dict[str, FinishReason] = {"stop": "stop", "length": "length", "abort": "abort"}
 
 
@@ -115,7 +118,7 @@ def body(
     }
     if dialect.streams:
         parameters["stream_interval"] = max(_FEWEST, math.ceil(left / _EVENTS))
-    if truncates(sampling):
+    if shows_what_is_left(sampling):
         asked["return_sampling_mask"] = True
     if prompt.images:
         asked["image_data"] = list(prompt.images)
@@ -132,6 +135,11 @@ def salted(digests: Sequence[str], weights: str) -> list[str]:
 def truncates(sampling: Sampling) -> bool:
     """Whether words are cut off, so that the log-probabilities must be asked for on their own."""
     return sampling.temperature > 0 and (sampling.top_p < 1 or sampling.top_k > 0)
+
+
+def shows_what_is_left(sampling: Sampling) -> bool:
+    """Whether a server can be asked for log-probabilities after truncation: not of a nucleus of any size."""
+    return truncates(sampling) and 1 < sampling.top_k <= _MOST_LEFT
 
 
 def segment(answer: Any, sampling: Sampling, dialect: Dialect) -> Segment:
@@ -174,14 +182,16 @@ def _logprobs(given: list[float], meta: Any, sampling: Sampling, dialect: Dialec
 
     `output_token_logprobs` are `log_softmax(logits / T)`, before truncation (`layers/sampler.py`); at T = 0, and on a
     server that returns original log-probabilities, `log_softmax(logits)`. What is drawn from after truncation comes as
-    `output_token_sampling_logprobs`. No field gives the normaliser of the other temperature, so that one of the two
-    stays unknown at a temperature that is neither 0 nor 1.
+    `output_token_sampling_logprobs`, if few enough words are left. No field gives the normaliser of the other
+    temperature, so that one of the two stays unknown at a temperature that is neither 0 nor 1.
     """
     unknown = [math.nan] * len(given)
     plain = sampling.temperature in (0, 1) or dialect.original_logprobs
     policy = given if plain else unknown
     if sampling.temperature == 0:
         return policy, [0.0] * len(given)
+    if truncates(sampling) and not shows_what_is_left(sampling):
+        return policy, [0.0] * len(given) if sampling.top_k == 1 else unknown
     if truncates(sampling):
         cut = [float(value) for value in meta["output_token_sampling_logprobs"]] if given else []
         if len(cut) != len(given):

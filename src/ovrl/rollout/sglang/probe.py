@@ -72,11 +72,11 @@ class Probe:
             ServerError: it cannot be reached, or is not ready.
             UntrustedError: it can, and must not be used; says why, and what to do.
         """
+        await control.ready()
         info = await self._identify(control)
         model = await control.model()
         self._compare_model(control.client.url, model)
-        await control.resume()  # whoever used it before may have left it paused, and a paused server is not ready
-        await control.ready()
+        await control.resume()  # whoever used it before may have left it paused
         streams, answer = await self._round_trip(control, bool(info.get("incremental_streaming_output")))
         await self._continues(control)
         original = await self._returns_original_logprobs(control)
@@ -114,8 +114,8 @@ class Probe:
                     f"{error}; give its keys in OVRL_ROLLOUT__ENGINE__API_KEY and OVRL_ROLLOUT__ENGINE__ADMIN_KEY"
                 ) from error
             raise UntrustedError(
-                f"{url} is no SGLang server (/server_info: {error.status}). A router in front of servers hides which"
-                " weights they have, and sglang-router drops fields of requests: give the servers' own URLs"
+                f"{url} is no SGLang server (/server_info: {error.status}), nor smg with --enable-rl. Other routers"
+                " hide which weights servers have, and sglang-router drops fields: give the servers' own URLs"
             ) from error
         version = str(info.get("version", ""))
         number = tuple(int(part) for part in re.findall(r"\d+", version)[:3])

@@ -10,14 +10,12 @@ import base64
 import binascii
 import hashlib
 import io
-import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import orjson
 from aiohttp import web
@@ -25,12 +23,10 @@ from PIL import Image
 
 from ovrl.rollout.processor import PromptProcessor
 from ovrl.rollout.prompt import Prompt
+from ovrl.rollout.sglang.scripted_answers import describe
 from ovrl.rollout.sglang.scripted_model import Vocabulary, fingerprint
 from ovrl.rollout.sglang.scripted_scheduler import Asked, Scheduler
-
-Kind = Literal["die", "restart", "hang", "500", "slow", "garbage", "cut", "wrong_version", "wrong_length", "abort"]
-"""What a request meets: the server is killed and comes back with the weights of its start, after a while or at once;
-no answer; an error; a late answer; no JSON; a connection that breaks in the middle; false words; an abort."""
+from ovrl.rollout.sglang.scripted_traits import Kind, Traits
 
 _PARAMETERS = frozenset(
     """max_new_tokens stop stop_token_ids stop_regex temperature top_p top_k min_p frequency_penalty presence_penalty
@@ -41,34 +37,8 @@ _FREE = frozenset({"/generate", "/model_info", "/server_info", "/v1/loads"})
 """Routes that take the ordinary key; the others control the server."""
 
 _OPEN = frozenset({"/health", "/ready"})
-_SESSIONS, _SPANS = (0, 5, 21), (0, 5, 19)
-"""Versions that brought /begin_weight_update, and weight_versions."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traits:
-    """What kind of server it is."""
-
-    version: str = "0.5.23"
-    most: int = 8
-    """Requests that run at once."""
-    caches_images: bool = False
-    original_logprobs: bool = False
-    api_key: str | None = None
-    admin_key: str | None = None
-    away_s: float = 0.2
-    """Seconds until a server that was killed is back."""
-    late_s: float = 0.3
-    """Seconds that a slow answer takes."""
-    model_type: str | None = None
-    """Another than that of its directory."""
-    miscounts: bool = False
-    """Whether it reads every image as one token more than the processor does."""
-
-    @property
-    def number(self) -> tuple[int, ...]:
-        """The version as numbers."""
-        return tuple(int(part) for part in re.findall(r"\d+", self.version)[:3])
+_SESSIONS = (0, 5, 21)
+"""The version that brought them."""
 
 
 class ScriptedServer:
@@ -101,6 +71,10 @@ class ScriptedServer:
         self._model, self._processor, self._script = model, processor, script
         self._words = Vocabulary.of(processor)
         self._step = step or (lambda: asyncio.sleep(0))
+        self.most_waiting = 0
+        """Requests that waited at once, at most, while as many ran as can."""
+        self.seeds: list[int] = []
+        """Of all requests of completions."""
         self._asked = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="scripted-server", daemon=True)
@@ -166,6 +140,8 @@ class ScriptedServer:
         }
 
     async def _die(self) -> None:
+        if self._runner.server is None:
+            return
         self._stepping.cancel()
         for site in list(self._runner.sites):
             await site.stop()
@@ -194,10 +170,14 @@ class ScriptedServer:
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())
         parameters = body["sampling_params"]
-        if unknown := sorted(set(parameters) - _PARAMETERS):
+        if self.traits.mute:
+            await asyncio.Event().wait()
+        known = _PARAMETERS if self.traits.interval else _PARAMETERS - {"stream_interval"}
+        if unknown := sorted(set(parameters) - known):
             return _json({"error": {"message": f"unknown sampling parameters {unknown}"}}, 400)
         fault: Kind | None = None
         if not str(body.get("rid", "")).startswith("ovrl-probe-"):
+            self.seeds.append(int(parameters.get("sampling_seed") or 0))
             fault = self._script(self._asked)
             self._asked += 1
             if fault is not None:
@@ -212,6 +192,9 @@ class ScriptedServer:
             raise AssertionError
         await self._unpaused.wait()
         self.scheduler.submit(asked)
+        self.most_waiting = max(
+            self.most_waiting, len(self.scheduler.waiting) - (self.traits.most - len(self.scheduler.running))
+        )
         try:
             return await self._answer(request, asked, body, fault)
         finally:
@@ -239,6 +222,8 @@ class ScriptedServer:
         places = ids.count(image_id)
         if images and places > len(images):
             return None
+        if self.traits.tokenizes_again:
+            ids = self._processor.tokenizer(self._processor.tokenizer.decode(ids))["input_ids"]
         images = images[:places]  # more than there are places for: dropped without a word
         contents = [hashlib.sha256(data).hexdigest() for data in images]
         names: list[str] = list(body.get("mm_hashes") or contents)
@@ -281,47 +266,21 @@ class ScriptedServer:
             if fault == "abort":
                 self.scheduler.abort(asked.rid)
             if stream is not None and asked.finish is None:
-                await stream.write(b"data: " + orjson.dumps(self._described(asked, body, fault)) + b"\n\n")
+                await stream.write(b"data: " + orjson.dumps(self._tell(asked, body, fault)) + b"\n\n")
                 events += 1
         if fault == "cut" and request.transport is not None:
             cast(Any, request.transport).abort()
             return stream or web.Response()
-        described = self._described(asked, body, fault)
+        described = self._tell(asked, body, fault)
         if stream is None:
             return _json(described)
         await stream.write(b"data: " + orjson.dumps(described) + b"\n\ndata: [DONE]\n\n")
         return stream
 
-    def _described(self, asked: Asked, body: Mapping[str, Any], fault: Kind | None) -> dict[str, Any]:
-        """Return the answer as it stands: all so far, as sglang's events have it."""
-        count, p = len(asked.output_ids), asked.parameters
-        heat = p.get("temperature", 1.0) or 1.0
-        shown = [value if self.traits.original_logprobs else value / heat for value in asked.logprobs]
-        label = "999" if fault == "wrong_version" else self.scheduler.label
-        triples = [[value, token, None] for value, token in zip(shown, asked.output_ids, strict=True)]
-        meta: dict[str, Any] = {
-            "id": asked.rid,
-            "finish_reason": asked.finish,
-            "prompt_tokens": asked.expanded + 3 * (fault == "wrong_length"),
-            "completion_tokens": count,
-            "weight_version": label,
-            "num_retractions": asked.retractions,
-            "output_token_logprobs": triples,
-        }
-        if body.get("top_logprobs_num"):
-            meta["output_top_logprobs"] = [[triple] for triple in triples]
-        if body.get("return_sampling_mask"):
-            meta["output_token_sampling_logprobs"] = [value / 2 for value in shown]
-        if self.traits.number >= _SPANS:
-            spans: list[dict[str, Any]] = []
-            for name, end in [*asked.spans, (label, count)]:
-                start = spans[-1]["end"] if spans else 0
-                if end > start:
-                    spans.append({"version": "999" if fault == "wrong_version" else name, "start": start, "end": end})
-            meta["weight_versions"] = spans
-        if asked.finish is not None and asked.finish["type"] == "abort" and not count:
-            del meta["prompt_tokens"], meta["num_retractions"]  # aborted in the queue
-        return {"text": self._words.decode(asked.output_ids), "output_ids": list(asked.output_ids), "meta_info": meta}
+    def _tell(self, asked: Asked, body: Mapping[str, Any], fault: Kind | None) -> dict[str, Any]:
+        """Return the answer as it stands."""
+        text = self._words.decode(asked.output_ids)
+        return describe(asked, body, self.scheduler.label, self.traits, text, fault)
 
     # What controls the server
 
@@ -353,7 +312,9 @@ class ScriptedServer:
         body = await _body(request)
         await self._until_idle()
         try:
-            weights = fingerprint(Path(body["model_path"]))
+            if not self.traits.reads_disk:
+                raise FileNotFoundError(f"no directory {body['model_path']}")
+            weights = fingerprint(Path(body["model_path"])) + "spoilt" * self.traits.spoils_weights
         except OSError as error:
             return _json({"success": False, "message": str(error)}, 400)
         self.scheduler.update(weights, body.get("weight_version"), flush=body.get("flush_cache", True))

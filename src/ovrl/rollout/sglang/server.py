@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 _FIRST_WINDOW = 32
 """Requests under way at a server that does not say how many it runs, before its queue has told more."""
 
+_GRACE_S = 0.5
+"""For answers that were sent before a pause was confirmed. What the server took in after the pause answers never."""
+
 _PATIENCE = 10
 """Times as long as for a part of a completion, for a whole one."""
 
@@ -66,6 +69,7 @@ class Server:
         self.window = _FIRST_WINDOW
         self._most = 0
         self._failures = 0
+        self._queued = False
         self._flights: set[Flight] = set()
         self.outstanding = 0
         """Tokens of all that is under way."""
@@ -79,6 +83,11 @@ class Server:
     def has_room(self) -> bool:
         """Whether a request would soon be run, and not wait in the server's queue."""
         return len(self._flights) < self.window
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a request would wait so long that it is better read anew elsewhere."""
+        return len(self._flights) >= 2 * self.window
 
     async def sample(self, body: dict[str, Any], sampling: Sampling, cost: int, prompt_tokens: int) -> Flight:
         """Send a request and return when it has ended, well or not; what came is checked.
@@ -97,7 +106,8 @@ class Server:
         try:
             await flight.task
         except asyncio.CancelledError:
-            if flight.fault is None:  # it is the caller who is cancelled
+            caller = asyncio.current_task()
+            if flight.fault is None or (caller is not None and caller.cancelling()):
                 raise
         except ServerError as fault:
             flight.fault = fault
@@ -163,8 +173,11 @@ class Server:
         self._break_off(LostError(f"{self.url} was put aside: {reason}", "moved"))
         self.alarm.set()
 
-    def interrupt(self) -> None:
-        """Break off what a pause has not brought back: it would be sampled by other weights than it was sent for."""
+    async def drain(self) -> None:
+        """Wait for what a pause brings back, and break off the rest: other weights than it was sent for would do it."""
+        late = time.monotonic() + _GRACE_S
+        while self._flights and time.monotonic() < late:
+            await asyncio.sleep(_GRACE_S / 100)
         self._break_off(BrokenOffError(f"{self.url} is given new weights"))
 
     def take_part(self, label: str, version: int) -> None:
@@ -186,8 +199,9 @@ class Server:
         self._most = load.most or self._most
         margin = max(1, load.running // 8)
         under_way = len(self._flights)
-        if load.waiting > margin:  # the queue grows: keep what runs busy, and no more
-            self.window = max(1, under_way - load.waiting + margin)
+        queued, self._queued = self._queued, load.waiting > margin
+        if queued and self._queued:  # twice, so that it is no burst that is being taken in
+            self.window = max(1, load.running + margin, self.window // 2)
         elif under_way >= self.window:
             self.window = 2 * self.window
         if self._most:
