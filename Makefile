@@ -1,11 +1,12 @@
 # make demo    the whole chain on this machine, in minutes; the page is demo/report.html
 # make test    the tests
+# make test-sglang    the tests that need a real SGLang server, on this machine's CPU (2.6 GB in .sglang)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test test-sglang lint bench clean
 
 setup: $(VENV)/.ready
 
@@ -25,6 +26,10 @@ demo: setup
 test: setup
 	$(BIN)/pytest
 
+test-sglang: setup
+	PYTHON=$(PYTHON) tests/sglang_server/install.sh .sglang
+	OVRL_SGLANG=$(CURDIR)/.sglang $(BIN)/pytest tests/sglang_server
+
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -35,4 +40,4 @@ bench: setup
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .sglang demo .pytest_cache .ruff_cache .hypothesis

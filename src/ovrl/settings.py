@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ovrl.errors import UsageError
 
-RESERVED_VARIABLES = frozenset({"OVRL_CACHE", "OVRL_CONFIG", "OVRL_SEED", "OVRL_SGLANG_URL", "OVRL_LMMS_EVAL"})
+RESERVED_VARIABLES = frozenset(
+    {"OVRL_CACHE", "OVRL_CONFIG", "OVRL_SEED", "OVRL_SGLANG", "OVRL_SGLANG_URL", "OVRL_LMMS_EVAL"}
+)
 """Variables that are no settings of a section: places, programs, and the seed, which is that of `--seed`."""
 
 

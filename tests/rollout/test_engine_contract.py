@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -29,9 +30,12 @@ from ovrl.rollout.engine_process import EngineProcess
 from ovrl.rollout.fake import ScriptedEngine
 from ovrl.rollout.policy import Policy
 from ovrl.rollout.settings import EngineSettings
+from ovrl.rollout.sglang.engine import SGLangEngine
+from ovrl.rollout.sglang.scripted_traits import Traits
 from ovrl.rollout.table import ENGINES
 from ovrl.rollout.tiny import Family
 from ovrl.rollout.transformers_engine import TransformersEngine
+from servers import load_processor, paced_engine
 
 Make = Callable[..., Engine]
 
@@ -51,7 +55,7 @@ def scripted(batch_size: int = 8) -> Engine:
     return ScriptedEngine(lambda asked, k, seed: f"{seed} " * (1 + seed % 4), batch_size=batch_size)
 
 
-MAKES = {"fake": scripted, "hf": TransformersEngine}
+MAKES = {"fake": scripted, "hf": TransformersEngine, "sglang": SGLangEngine}
 PROCESS = "hf process qwen2_5_vl"
 
 
@@ -61,11 +65,18 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_policy(load_policy(make_model(folder / "tiny", "qwen2_5_vl")), folder / "saved")
 
 
-@pytest.fixture(params=["fake", *(f"hf {family}" for family in get_args(Family)), PROCESS])
+@pytest.fixture(params=["fake", "sglang", *(f"hf {family}" for family in get_args(Family)), PROCESS])
 def make(request: pytest.FixtureRequest, tmp_path: Path, saved: Path) -> Iterator[Make]:
     name, *how = request.param.split()
     if name == "fake":
         yield scripted
+    elif name == "sglang":
+        with ExitStack() as stack:
+            model = make_model(tmp_path / "model", "qwen2_5_vl")
+            processor = load_processor(model)
+            yield lambda batch_size=8: stack.enter_context(
+                paced_engine(model, processor, traits=Traits(most=batch_size), weights_dir=tmp_path)
+            )
     elif "process" not in how:
         policy = load_policy(make_model(tmp_path, cast(Family, how[0])))
         yield lambda batch_size=8: TransformersEngine(policy, batch_size=batch_size)
@@ -89,12 +100,12 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, saved: Path) -> Iterato
 
 def weights(engine: Engine, *, other: bool = False) -> Iterable[tuple[str, torch.Tensor]]:
     if isinstance(engine, TransformersEngine):
-        policy = engine.policy
-    elif isinstance(engine, EngineProcess):
-        policy = Policy.load(engine.model, device="cpu")
+        own = engine.policy.model.state_dict()
+    elif isinstance(engine, EngineProcess | SGLangEngine):
+        own = Policy.load(engine.model, device="cpu").model.state_dict()
     else:
         return ()
-    own = {name: tensor.clone() for name, tensor in policy.model.state_dict().items()}
+    own = {name: tensor.clone() for name, tensor in own.items()}
     generator = torch.Generator().manual_seed(1)
     return [(n, t + other * 0.05 * torch.randn(t.shape, generator=generator)) for n, t in own.items()]
 

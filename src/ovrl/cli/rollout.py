@@ -41,9 +41,12 @@ _Concurrency = Annotated[
 _ShuffleOptions = Annotated[
     bool | None, typer.Option("--shuffle-options", help="Another order of the options for each completion.")
 ]
+_Launch = Annotated[
+    int | None, typer.Option("--launch", metavar="N", help="Start N SGLang servers here, with OVRL_SGLANG's Python.")
+]
 
 _Server = Annotated[
-    str | None, typer.Option("--server", metavar="URL[,URL...]", help="Running servers, for --engine openai.")
+    str | None, typer.Option("--server", metavar="URL[,URL...]", help="Running servers, for --engine sglang or openai.")
 ]
 _WithTokens = Annotated[bool | None, typer.Option("--with-tokens", help="Write token ids and log-probabilities too.")]
 
@@ -57,8 +60,9 @@ def rollout(
     model: Annotated[str, typer.Option("--model", metavar="MODEL", help="Model directory or hub id.")],
     n: Annotated[int | None, typer.Option("-n", help="Completions for each sample (default: 8).")] = None,
     output: options.Output = "-",
-    engine: Annotated[str | None, typer.Option(help="hf, openai, fake, or module:function.")] = None,
+    engine: Annotated[str | None, typer.Option(help="hf, sglang, openai, fake, or module:function.")] = None,
     server: _Server = None,
+    launch: _Launch = None,
     mode: _Mode = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Longest completion (default: 4096).")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token (default: 1).")] = None,
@@ -91,6 +95,8 @@ def rollout(
         engine__engine=engine,
         engine__batch_size=concurrency,
         engine__servers=server,
+        engine__launch__servers=launch,
+        engine__launch__environment=os.environ.get("OVRL_SGLANG"),
     ).value
     source = options.one_input(source, source_option)
     selection = Selection.parse(limit, shard)
@@ -131,7 +137,8 @@ def _run(
         note = options.already(lines.finished)
         if not lines.finished:
             bad, asked = Rejects(rejected), selection.count(inputs[source]["rows"] or 0)
-            _sample(session, read_samples(source, bad, selection), lines, bad, settings, model=model, asked=asked)
+            samples = read_samples(source, bad, selection)
+            note |= _sample(session, samples, lines, bad, settings, model=model, asked=asked)
         return lines.counts | note
 
 
@@ -159,8 +166,8 @@ def _sample(
     *,
     model: str,
     asked: int,
-) -> None:
-    """Make the completions; `asked` is 0 where the number of samples is not known."""
+) -> dict[str, int]:
+    """Make the completions and return what the engine counted; `asked` is 0 where the number of samples is not known."""
     from ovrl.cli.jury import Jury
     from ovrl.plugins import resolve
     from ovrl.rollout.run import roll_out
@@ -174,6 +181,7 @@ def _sample(
             stack.callback(jury.close)
         watch = stack.enter_context(render.rollout(session, asked * settings.completions or None))
         roll_out(samples, engine, lines, bad, settings, model=model, seed=session.seed, watch=watch, jury=jury)
+    return dict(getattr(engine, "counts", {}))
 
 
 def _with_key(engine: "EngineSettings") -> "EngineSettings":

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedModel, ProcessorMixin
 from transformers.utils import logging as transformers_logging
 
-from ovrl.errors import UsageError
 from ovrl.rollout import models
+from ovrl.rollout.processor import PromptProcessor, loading
 from ovrl.rollout.prompt import Prompt
 
 transformers_logging.disable_progress_bar()
@@ -68,20 +67,12 @@ class Encoded:
         return torch.cat([parts[i] for i in index])
 
 
-class Policy:
+class Policy(PromptProcessor):
     """A model with its processor."""
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin, name: str) -> None:
+        super().__init__(processor, model.config, cast(Any, model).generation_config, name)
         self.model = model
-        self.processor = processor
-        self.name = name
-        tokenizer: Any = cast(Any, processor).tokenizer
-        self.tokenizer = tokenizer
-        eos = cast(Any, model).generation_config.eos_token_id
-        if eos is None:
-            eos = tokenizer.eos_token_id
-        self.eos_ids: frozenset[int] = frozenset([eos] if isinstance(eos, int) else eos)
-        self.pad_id: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.eos_ids)
         self._positions_of = getattr(getattr(model, "model", model), "get_rope_index", None)
         self.flat_positions = self._positions_of is None
         """Whether a token has one position, and not one for each of time, height and width."""
@@ -100,16 +91,8 @@ class Policy:
         """
         place = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
         kind = _DTYPES[dtype if dtype != "auto" else "bfloat16" if place == "cuda" else "float32"]
-        path = Path(name)
-        if path.is_dir() and not (path / "config.json").exists():
-            raise UsageError(f"{name} holds no model: config.json is missing")
-        if not path.is_dir() and (path.is_absolute() or name.startswith(".") or name.count("/") != 1):
-            raise UsageError(f"model {name!r}: no such directory, and it does not look like a hub id")
-        try:
+        with loading(name):
             model, processor = models.load(name, kind)
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise UsageError(f"model {name!r} cannot be loaded: {reason}") from error
         model.eval()
         return Policy(cast(Any, model).to(place), processor, name)
 
@@ -123,25 +106,9 @@ class Policy:
         """Where the weights are."""
         return self.model.device
 
-    @property
-    def context(self) -> int | None:
-        """Tokens that the model was built for, prompt and reply together; None if it does not say."""
-        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-
     def encode(self, prompts: Sequence[Prompt]) -> Encoded:
         """Return the prompts as tensors on the model's device, ready for a reply to follow."""
-        texts = [
-            cast(Any, self.processor).apply_chat_template(prompt.messages, add_generation_prompt=True, tokenize=False)
-            for prompt in prompts
-        ]
-        flat = [image for prompt in prompts for image in prompt.images]
-        inputs = cast(Any, self.processor)(
-            text=texts,
-            **({"images": flat} if flat else {}),
-            padding=True,
-            padding_side="left",
-            return_tensors="pt",
-        ).to(self.device)
+        inputs: Any = self.process(prompts).to(self.device)
         ids, mask = inputs.pop("input_ids"), inputs.pop("attention_mask")
         return Encoded(ids, mask, dict(inputs), [len(prompt.images) for prompt in prompts])
 
@@ -169,28 +136,8 @@ class Policy:
             return plain, torch.zeros(len(ids), 1, dtype=torch.long, device=ids.device)
         return self._positions_of(ids, attention_mask=mask, **given)
 
-    def banned_ids(self) -> list[int]:
-        """Return the tokens that may never be sampled: images, other control tokens, padding; not the stop token.
-
-        One sampled image token would shift the features of every later image.
-        """
-        special = set(self.tokenizer.all_special_ids) | {
-            index for index, token in self.tokenizer.added_tokens_decoder.items() if token.special
-        }
-        config: Any = self.model.config
-        for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"):
-            if isinstance(index := getattr(config, name, None), int):
-                special.add(index)
-        # Real vocabularies are padded to a round size; the ids behind the tokenizer's last mean nothing.
-        padding = range(len(self.tokenizer), self._vocabulary)
-        return sorted((special | set(padding)) - self.eos_ids)
-
     def banned(self) -> Tensor:
         """Return [v], True on the words of `banned_ids`, on the model's device."""
-        mask = torch.zeros(self._vocabulary, dtype=torch.bool, device=self.device)
+        mask = torch.zeros(self.vocabulary, dtype=torch.bool, device=self.device)
         mask[self.banned_ids()] = True
         return mask
-
-    @property
-    def _vocabulary(self) -> int:
-        return int(cast(Any, self.model.config.get_text_config()).vocab_size)

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, P
 
 from ovrl.images import MAX_PIXELS
 from ovrl.rollout.engine import Sampling
+from ovrl.rollout.sglang.launch import LaunchSettings
 from ovrl.settings import Settings
 
 
@@ -46,12 +47,18 @@ class EngineSettings(Settings):
     """Of each process on a CPU; None: as many as torch likes, or the cores shared out among the processes."""
 
     servers: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
-    """URLs of running servers, for `openai`."""
+    """URLs of running servers, for `sglang` and `openai`."""
     api_key: SecretStr | None = None
     """What the servers ask for. Give it as OVRL_ROLLOUT__ENGINE__API_KEY or OPENAI_API_KEY; it is written nowhere."""
+    admin_key: SecretStr | None = None
+    """The `--admin-api-key` of SGLang servers, if they have one."""
+    weights_dir: str = "/dev/shm"
+    """Where new weights are laid for the servers to read; every one of them must see it at the same path."""
+    launch: LaunchSettings = LaunchSettings()
+    """Servers that are started for `sglang`, and ended with it."""
 
     machine_fields: ClassVar[frozenset[str]] = frozenset(
-        {"device", "batch_size", "processes", "threads", "servers", "api_key"}
+        {"device", "batch_size", "processes", "threads", "servers", "api_key", "admin_key", "weights_dir"}
     )
 
 

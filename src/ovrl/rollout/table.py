@@ -3,5 +3,6 @@
 ENGINES = {
     "hf": "ovrl.rollout.transformers_engine:load_engine",
     "openai": "ovrl.rollout.openai_engine:load_engine",
+    "sglang": "ovrl.rollout.sglang.engine:load_engine",
     "fake": "ovrl.rollout.fake:load_engine",
 }

@@ -6,7 +6,6 @@ Released files leave out what equals a default, so the defaults are those of the
 from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig, Qwen3Config
-from transformers.configuration_utils import SubConfigSpec
 
 
 class RiceConfig(PreTrainedConfig):
@@ -61,9 +60,9 @@ class LlavaOnevision15Config(PreTrainedConfig):
     """
 
     model_type = "llavaonevision1_5"
-    sub_configs_defaults: ClassVar[dict[str, SubConfigSpec]] = {
-        "vision_config": SubConfigSpec(RiceConfig),
-        "text_config": SubConfigSpec(LlavaOnevision15TextConfig),
+    sub_configs: ClassVar[dict[str, type[PreTrainedConfig]]] = {  # pyright: ignore[reportIncompatibleMethodOverride]
+        "vision_config": RiceConfig,
+        "text_config": LlavaOnevision15TextConfig,
     }
     keys_to_ignore_at_inference = ["past_key_values"]  # noqa: RUF012 - transformers declares it so
 
@@ -76,7 +75,14 @@ class LlavaOnevision15Config(PreTrainedConfig):
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Make the two configurations out of what was given for them."""
+        """Make the two configurations out of what was given for them.
+
+        Done by hand, so that the transformers of an SGLang server (5.12 and later) reads the file as ours does.
+        """
+        for name, kind in self.sub_configs.items():
+            given = getattr(self, name)
+            if not isinstance(given, PreTrainedConfig):
+                setattr(self, name, kind(**(given or {})))
         super().__post_init__(**kwargs)
         assert isinstance(self.text_config, Qwen3Config)
         self.tie_word_embeddings = self.text_config.tie_word_embeddings

@@ -1,0 +1,1 @@
+"""The engine that samples with running SGLang servers, over HTTP."""

@@ -1,0 +1,96 @@
+"""Real servers behind the `smg` gateway: it forwards requests untouched, and hands control calls to all of them."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines import SAMPLES
+from ovrl.errors import UsageError
+from ovrl.rollout.processor import PromptProcessor
+from ovrl.rollout.sglang.control import Limits
+from ovrl.rollout.sglang.engine import SGLangEngine
+from ovrl.rollout.sglang.launch import Servers, interpreter
+from served import LIMIT_S, Raw, Weights, agree
+
+
+@pytest.fixture
+def old(made: Callable[..., Weights]) -> Weights:
+    return made("qwen2_5_vl", 3)
+
+
+@pytest.fixture
+def new(made: Callable[..., Weights]) -> Weights:
+    return made("qwen2_5_vl", 4)
+
+
+@pytest.fixture
+def servers(serve: Any, old: Weights) -> Servers:
+    found: Servers = serve(old.served, 2)
+    for url in found.urls:
+        Raw(url).post("/update_weights_from_disk", model_path=str(old.served), weight_version="default")
+    return found
+
+
+@pytest.fixture
+def gateway(servers: Servers, tmp_path: Path) -> Iterator[Raw]:
+    with socket.socket() as one, socket.socket() as two:
+        ports = []
+        for free in (one, two):
+            free.bind(("127.0.0.1", 0))
+            ports.append(str(free.getsockname()[1]))
+    smg = interpreter(os.environ["OVRL_SGLANG"]).with_name("smg")
+    flags = ["--policy", "cache_aware", "--enable-rl", "--disable-tokenizer-autoload", "--host", "127.0.0.1"]
+    command = [smg, "launch", "--worker-urls", *servers.urls, *flags, "--port", ports[0], "--prometheus-port", ports[1]]
+    with (tmp_path / "smg.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    raw = Raw(f"http://127.0.0.1:{ports[0]}")
+    try:
+        limit = time.monotonic() + LIMIT_S
+        while not _has(raw, len(servers.urls)):
+            assert time.monotonic() < limit, (tmp_path / "smg.log").read_text()[-2000:]
+            time.sleep(0.1)
+        yield raw
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _has(gateway: Raw, workers: int) -> bool:
+    try:
+        status, answer = gateway.ask("/readiness", limit_s=5.0)
+    except OSError:
+        return False
+    return status == 200 and answer["healthy_workers"] == workers
+
+
+def to_all(gateway: Raw, path: str, **fields: Any) -> None:
+    """Make a control call to every server."""
+    answer = gateway.post(f"/v1/rl/engine/{path}?selector=engine%3Dsglang", **fields)
+    assert len(answer["results"]) == 2
+    assert {result["status"] for result in answer["results"]} == {200}
+
+
+def test_groups_with_images_and_an_update_go_through_the_gateway(gateway: Raw, old: Weights, new: Weights):
+    for name in SAMPLES:
+        answer = gateway.sample(old, name)
+        assert agree(answer, old, name)
+        assert answer["meta_info"]["prompt_tokens"] == len(old.ids(name))
+    to_all(gateway, "pause_generation", mode="retract")
+    to_all(gateway, "update_weights_from_disk", model_path=str(new.served), weight_version="1")
+    to_all(gateway, "continue_generation", torch_empty_cache=False)
+    for name in SAMPLES:
+        answer = gateway.sample(new, name)
+        assert agree(answer, new, name)
+        assert [span["version"] for span in answer["meta_info"]["weight_versions"]] == ["1"]
+
+
+def test_our_engine_asks_for_the_servers_behind_it(gateway: Raw, old: Weights, tmp_path: Path):
+    processor = PromptProcessor.load(old.policy.name)
+    with pytest.raises(UsageError, match="give the servers' own URLs"):
+        SGLangEngine([gateway.url], processor, weights_dir=tmp_path, limits=Limits(patience_s=20.0))
