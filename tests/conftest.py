@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("ovrl", deadline=None)  # no test is about seconds
+settings.load_profile("ovrl")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode adds no folder by itself
 

@@ -167,7 +167,7 @@ def _sample(
     model: str,
     asked: int,
 ) -> dict[str, int]:
-    """Make the completions and return what the engine counted; `asked` is 0 where the number of samples is not known."""
+    """Make the completions and return what the engine counted; `asked` is 0 where nobody knows how many samples."""
     from ovrl.cli.jury import Jury
     from ovrl.plugins import resolve
     from ovrl.rollout.run import roll_out

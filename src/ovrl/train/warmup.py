@@ -267,7 +267,7 @@ def _save(accelerator: Accelerator, model: Any, processor: Any, out: Path) -> No
     """Write the Hugging Face directory; every process must call this, sharded weights are gathered."""
     state = accelerator.get_state_dict(model)
     if accelerator.is_main_process:
-        accelerator.unwrap_model(model).save_pretrained(out, state_dict=state)
+        cast(Any, accelerator.unwrap_model(model)).save_pretrained(out, state_dict=state)
         processor.save_pretrained(out)
         (out / _STATE).unlink(missing_ok=True)
     accelerator.wait_for_everyone()
