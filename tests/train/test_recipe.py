@@ -63,7 +63,7 @@ def test_dr_grpo_keeps_the_scale_of_the_rewards():
 
 def test_a_group_survives_the_trip_to_its_file():
     before = group(0.0, 1.0, None, gid=7)
-    lines = encode(before, step=3, rejected=None)
+    lines = encode(before)
     assert decode(lines, before.sample) == before
     assert {line["group_id"] for line in lines} == {7}
     assert [line["reward"] for line in lines] == [0.0, 1.0, None]

@@ -14,14 +14,17 @@ from ovrl.plugins import resolve
 from ovrl.records import Sample
 from ovrl.rejects import Rejects
 from ovrl.reward.pool import ScorePool
+from ovrl.rollout.engine import Engine
 from ovrl.rollout.policy import Policy
 from ovrl.rollout.transformers_engine import TransformersEngine
-from ovrl.train import checkpoint, loop
-from ovrl.train.collect import Collector
-from ovrl.train.journal import Journal
+from ovrl.train import batch, checkpoint, loop
+from ovrl.train.books import Books
+from ovrl.train.engine_thread import EngineThread
 from ovrl.train.learner import Learner
+from ovrl.train.learner_thread import LearnerThread
 from ovrl.train.ledger import Ledger
 from ovrl.train.metrics import Metrics
+from ovrl.train.order import PromptOrder
 from ovrl.train.recipe import Recipe
 from ovrl.train.recipes.table import RECIPES
 from ovrl.train.settings import TrainSettings
@@ -60,49 +63,68 @@ def launch(
     if not samples:
         raise UsageError("no samples to train on")
     recipe_class: type[Recipe] = resolve(settings.recipe, RECIPES, "recipe")
-    (run / "trajectories").mkdir(exist_ok=True)
     store.write_atomic(run / "config.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
     point = checkpoint.latest(run)
+    version = point.step if point else 0
     policy = Policy.load(str(point.path) if point else model, device=settings.learner.device, dtype="float32")
     recipe = recipe_class(settings.objective)
     learner = Learner(policy, recipe, settings)
-    ledger = Ledger(settings.batch.groups)
-    journal = Journal(run / "journal.jsonl")
+    books = Books(run, new_ledger(settings), PromptOrder(len(samples), seed), samples)
     if point is not None:
-        ledger = _restore(point, learner, journal, settings.batch.groups)
-    engine = TransformersEngine(policy, batch_size=settings.learner.rollout_batch, version=ledger.version)
-    metrics = Metrics(run / "metrics.jsonl", ledger.version)
+        log.info("going on from step %d", point.step)
+        point.restore(learner)
+    books.resume(point.progress() if point else None)
+    engine = _engine(policy, str(point.path) if point else model, settings, version)
+    metrics = Metrics(run / "metrics.jsonl", version)
     with ScorePool(settings.score) as pool:
-        collector = Collector(
-            samples, engine, pool, recipe, settings, rejects=rejects, folder=run / "trajectories", seed=seed
+        parts = loop.Parts(
+            settings=settings,
+            samples=samples,
+            books=books,
+            rollouts=EngineThread(
+                engine,
+                samples,
+                group_size=settings.batch.group_size,
+                sampling=settings.sampling.sampling(),
+                max_pixels=settings.batch.max_pixels,
+                seed=seed,
+            ),
+            trainer=LearnerThread(learner, engine, run, settings, credit=recipe.credit, items=batch.items),
+            scorer=pool,
+            reject=recipe.reject,
+            rejects=rejects,
+            metrics=metrics,
+            version=version,
         )
-        parts = loop.Parts(run, settings, recipe, engine, learner, collector, ledger, journal, metrics, ledger.counts())
         loop.train(parts, on_step)
-        newest = checkpoint.latest(run)
-        if newest is None or newest.step < ledger.version:
-            loop.save(parts)
-    _write_final(run, learner)
-    journal.close()
     metrics.close()
-    return _counts(ledger) | {"samples": len(samples)}
+    _write_final(run, learner)
+    return counts(books.ledger) | {"samples": len(samples)}
 
 
-def _counts(ledger: Ledger) -> dict[str, Any]:
+def new_ledger(settings: TrainSettings) -> Ledger:
+    """Return the ledger of a run in which nothing has happened."""
+    groups = settings.batch.groups
+    return Ledger(
+        groups, settings.eta, steps=settings.steps, refills=settings.batch.refills, lead=min(settings.eta, 1) * groups
+    )
+
+
+def _engine(policy: Policy, model: str, settings: TrainSettings, version: int) -> Engine:
+    """Return the engine: the learner's own weights when nothing is sampled while they move, else a copy of them."""
+    if settings.eta:
+        policy = Policy.load(model, device=settings.learner.device, dtype="float32")
+    return TransformersEngine(policy, batch_size=settings.learner.rollout_batch, version=version)
+
+
+def counts(ledger: Ledger) -> dict[str, Any]:
     """Return the ledger's totals as the manifest shows them."""
     return {
         "steps": ledger.version,
-        "groups": ledger.admitted,
+        "groups": ledger.planned,
         "groups_trained": ledger.taken,
         "groups_rejected": dict(ledger.reasons),
     }
-
-
-def _restore(point: checkpoint.Checkpoint, learner: Learner, journal: Journal, groups_per_step: int) -> Ledger:
-    """Return the ledger of the checkpoint, with the learner brought to the same state."""
-    log.info("going on from step %d", point.step)
-    point.restore(learner)
-    journal.append("resume", step=point.step)
-    return Ledger.restored(groups_per_step, point.progress()["ledger"])
 
 
 def _write_final(run: Path, learner: Learner) -> None:

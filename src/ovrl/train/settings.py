@@ -49,7 +49,7 @@ class BatchSettings(Settings):
     group_size: int = Field(default=16, ge=2)
     """Completions of each prompt (G)."""
     refills: NonNegativeInt = 3
-    """How often rejected groups are replaced by fresh ones before a smaller step is made."""
+    """Batches of rejected groups that a step replaces by fresh ones, before it makes do with fewer."""
     max_tokens: PositiveInt = 16384
     """Padded tokens of one forward and backward pass; a longer sequence passes alone."""
     max_pixels: PositiveInt = MAX_PIXELS
@@ -75,6 +75,8 @@ class TrainSettings(Settings):
     recipe: str = "grpo"
     """A built-in recipe, an entry point of `ovrl.recipes`, or `module:attribute`."""
     steps: PositiveInt = 1000
+    eta: NonNegativeInt = 4
+    """Most steps that a trained token may be behind. 0: sample and train in turns; bit-repeatable on a CPU."""
     save_every: PositiveInt = 50
     """Steps between checkpoints."""
     keep_checkpoints: PositiveInt = 3
