@@ -1,5 +1,6 @@
 """Requests for engines, and a tiny policy whose completions end in both ways."""
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from builders import ref, sample
 from ovrl.rollout import prompt
 from ovrl.rollout.engine import Engine, Generation, Request, Sampling
+from ovrl.rollout.fake import ScriptedEngine
 from ovrl.rollout.policy import Policy
 from ovrl.rollout.tiny import Family, make_tiny
 
@@ -42,6 +44,14 @@ def load_policy(path: Path, device: str = "cpu") -> Policy:
     return policy
 
 
+def save_policy(policy: Policy, path: Path) -> Path:
+    """Write a policy so that another process loads the same, the words that end a reply included."""
+    config: Any = policy.model.generation_config
+    config.eos_token_id = sorted(policy.eos_ids)
+    policy.save(path)
+    return path
+
+
 def ask(name: str, seeds: dict[int, int], **sampling: Any) -> Request:
     options = {"max_new_tokens": NEW, **sampling}
     return Request(id=name, prompt=PROMPTS[name], seeds=seeds, sampling=Sampling(**options))
@@ -66,3 +76,34 @@ def collect(made: Iterable[Any]) -> Answers:
 
 def tokens(found: Answers) -> dict[tuple[str, int], tuple[int, ...]]:
     return {key: one.token_ids for key, one in found.items()}
+
+
+# Engines for child processes, which find them by name.
+
+
+def short(model: str, settings: Any) -> Engine:
+    return ScriptedEngine(lambda asked, k, seed: f"{asked.id} {k} {seed}", batch_size=settings.batch_size)
+
+
+def broken(model: str, settings: Any) -> Engine:
+    raise RuntimeError("out of memory")
+
+
+def crashing(model: str, settings: Any) -> Engine:
+    def script(asked: Request, k: int, seed: int) -> str:
+        raise RuntimeError("the driver is gone")
+
+    return ScriptedEngine(script)
+
+
+def failing(model: str, settings: Any) -> Engine:
+    return ScriptedEngine(lambda asked, k, seed: "x", fail_after=1)
+
+
+class _Deaf(ScriptedEngine):
+    def load(self, weights: Any, version: int) -> None:
+        time.sleep(600)
+
+
+def deaf(model: str, settings: Any) -> Engine:
+    return _Deaf(lambda asked, k, seed: "x")

@@ -18,7 +18,7 @@ from ovrl.selection import Selection
 _EDGE = 1 << 20  # bytes read at each end of a weight file: training changes every tensor
 
 
-def describe_inputs(*sources: str, model: str | None = None, engine: str = "transformers") -> dict[str, dict[str, Any]]:
+def describe_inputs(*sources: str, model: str | None = None, engine: str = "hf") -> dict[str, dict[str, Any]]:
     """Return path -> digest and rows for data, and a digest of the model.
 
     Raises:

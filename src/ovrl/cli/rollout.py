@@ -36,7 +36,7 @@ def rollout(
     model: Annotated[str, typer.Option("--model", metavar="MODEL", help="Model directory or hub id.")],
     n: Annotated[int | None, typer.Option("-n", help="Completions for each sample (default: 8).")] = None,
     output: options.Output = "-",
-    engine: Annotated[str | None, typer.Option(help="transformers, fake, or module:function.")] = None,
+    engine: Annotated[str | None, typer.Option(help="hf, fake, or module:function.")] = None,
     prompt_type: _PromptType = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Longest completion (default: 4096).")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 takes the likeliest token (default: 1).")] = None,

@@ -29,15 +29,19 @@ class SamplingSettings(Settings):
 class EngineSettings(Settings):
     """Where completions are made."""
 
-    engine: str = "transformers"
+    engine: str = "hf"
     """A built-in engine, an entry point of `ovrl.engines`, or `module:attribute`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 on a GPU, float32 on a CPU."""
     batch_size: PositiveInt = 256
-    """Completions that decode together, in the in-process engine."""
+    """Completions that decode together, in one process."""
+    processes: NonNegativeInt = 0
+    """Processes that sample side by side, one for each GPU or several on a CPU; 0 samples in this one."""
+    threads: PositiveInt | None = None
+    """Of each process on a CPU; None: as many as torch likes, or the cores shared out among the processes."""
 
-    machine_fields: ClassVar[frozenset[str]] = frozenset({"device", "batch_size"})
+    machine_fields: ClassVar[frozenset[str]] = frozenset({"device", "batch_size", "processes", "threads"})
 
 
 class RolloutSettings(Settings):

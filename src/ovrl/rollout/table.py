@@ -1,6 +1,6 @@
 """Built-in engines by name: each a function (model, EngineSettings) -> Engine."""
 
 ENGINES = {
-    "transformers": "ovrl.rollout.transformers_engine:load_engine",
+    "hf": "ovrl.rollout.transformers_engine:load_engine",
     "fake": "ovrl.rollout.fake:load_engine",
 }

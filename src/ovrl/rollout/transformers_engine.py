@@ -25,7 +25,8 @@ from torch import Tensor
 from ovrl.errors import UsageError
 from ovrl.rollout import reading
 from ovrl.rollout.batch import Batch
-from ovrl.rollout.engine import Generation, Refusal, Request, objection
+from ovrl.rollout.engine import Engine, Generation, Refusal, Request, objection
+from ovrl.rollout.engine_process import EngineProcess
 from ovrl.rollout.gate import Gate
 from ovrl.rollout.policy import Encoded, Policy
 from ovrl.rollout.reading import Prefix
@@ -252,11 +253,22 @@ def _compare(given: dict[str, Tensor], own: dict[str, Tensor]) -> None:
         raise UsageError(f"these weights are not this model's: {'; '.join(sorted(faults)[:3])}{more}")
 
 
-def load_engine(model: str, settings: EngineSettings) -> TransformersEngine:
-    """Return the engine for a model directory or hub id.
+def in_process(model: str, settings: EngineSettings) -> TransformersEngine:
+    """Return the engine for a model directory or hub id, in this process.
 
     Raises:
         UsageError: the model cannot be loaded.
     """
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
     policy = Policy.load(model, device=settings.device, dtype=settings.dtype)
     return TransformersEngine(policy, batch_size=settings.batch_size)
+
+
+def load_engine(model: str, settings: EngineSettings) -> Engine:
+    """Return the engine that the settings ask for: in this process, or in processes of its own.
+
+    Raises:
+        UsageError: the model cannot be loaded.
+    """
+    return EngineProcess(model, settings) if settings.processes else in_process(model, settings)
