@@ -95,12 +95,16 @@ class Controller:
         elif self._books.ledger.room() > 0:
             gid, row = self._books.plan()
         else:
-            self._meter.hungry()
+            self.wait()
             return None
         self._open[gid] = _Open(row)
         self._meter.started(gid, self._group_size)
         self._changed()
         return gid, row
+
+    def wait(self) -> None:
+        """Note that the engine has room and waits for something to start."""
+        self._meter.hungry()
 
     def sampled(self, generation: Generation) -> None:
         """Take a completion, and have it scored."""

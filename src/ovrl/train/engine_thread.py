@@ -100,7 +100,7 @@ class EngineThread:
             return answer.result()
         if not self._is_hungry:
             self._is_hungry = True
-            self._tell(self._controller.pull)
+            self._tell(self._controller.wait)
         return None
 
     def _request(self, gid: int, row: int) -> Request | None:

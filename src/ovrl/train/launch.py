@@ -15,7 +15,9 @@ from ovrl.records import Sample
 from ovrl.rejects import Rejects
 from ovrl.reward.pool import ScorePool
 from ovrl.rollout.engine import Engine
+from ovrl.rollout.engine_process import EngineProcess
 from ovrl.rollout.policy import Policy
+from ovrl.rollout.settings import EngineSettings
 from ovrl.rollout.transformers_engine import TransformersEngine
 from ovrl.train import batch, checkpoint, loop
 from ovrl.train.books import Books
@@ -111,10 +113,11 @@ def new_ledger(settings: TrainSettings) -> Ledger:
 
 
 def _engine(policy: Policy, model: str, settings: TrainSettings, version: int) -> Engine:
-    """Return the engine: the learner's own weights when nothing is sampled while they move, else a copy of them."""
-    if settings.eta:
-        policy = Policy.load(model, device=settings.learner.device, dtype="float32")
-    return TransformersEngine(policy, batch_size=settings.learner.rollout_batch, version=version)
+    """Return an engine with the learner's own weights when nothing is sampled while they move, else one beside it."""
+    options = settings.learner
+    if settings.eta == 0:
+        return TransformersEngine(policy, batch_size=options.rollout_batch, version=version)
+    return EngineProcess(model, EngineSettings(device=options.device, batch_size=options.rollout_batch, processes=1))
 
 
 def counts(ledger: Ledger) -> dict[str, Any]:

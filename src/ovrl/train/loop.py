@@ -219,8 +219,8 @@ class _Training:
         times = metrics.Times(
             step=published - began, wait=taken - asked, train=trained - taken, publish=published - trained
         )
-        lengths = [len(t.token_ids) for group in step.taken for t in group.trajectories]
-        overlap = self._meter.step(lengths, train=times.train, publish=times.publish, eta=ledger.eta)
+        batch = {group.gid: [len(t.token_ids) for t in group.trajectories] for group in step.taken}
+        overlap = self._meter.step(batch, train=times.train, publish=times.publish, eta=ledger.eta)
         self._report(step, figures, times, overlap)
         return True
 

@@ -10,11 +10,17 @@ Of a step, with G the time that the engine needs for the step's tokens when all 
 """
 
 import heapq
-from collections.abc import Callable, Sequence
+import statistics
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 _KEPT = 0.8
 """What a step leaves of the earlier ones in the measured rate of the engine."""
+
+
+_BATCHES = 6
+"""Batches from which the straggler factor is taken."""
 
 
 @dataclass(slots=True)
@@ -49,6 +55,7 @@ class Meter:
     _mark: float = 0.0
     """`_full` when `step` was last called."""
     _mark_at: float = 0.0
+    _batches: deque[Mapping[int, Sequence[int]]] = field(default_factory=lambda: deque(maxlen=_BATCHES))
 
     def _advance(self) -> None:
         now = self.now()
@@ -84,11 +91,11 @@ class Meter:
         """Note that a group will not be sampled."""
         self._under_way -= self._groups.pop(gid).left
 
-    def step(self, lengths: Sequence[int], *, train: float, publish: float, eta: int) -> "Overlap":
+    def step(self, batch: Mapping[int, Sequence[int]], *, train: float, publish: float, eta: int) -> "Overlap":
         """Return what can be said of a step that has just ended.
 
         Args:
-            lengths: tokens of each completion of its batch.
+            batch: tokens of each completion, by group.
             train: seconds of training.
             publish: seconds of handing over the weights.
             eta: the bound of the age.
@@ -97,14 +104,25 @@ class Meter:
         full, lasted = self._full - self._mark, self._since - self._mark_at
         self._time += full
         rate = self._tokens / self._time if self._time > 0 else 0.0
-        work = sum(lengths) / rate if rate > 0 else None
-        slots = self.slots or self._most
-        sigma = makespan(lengths, slots) * slots / sum(lengths) if sum(lengths) else 1.0
-        found = Overlap(lasted, lasted - full, work, sigma, train, publish, eta)
+        work = sum(map(sum, batch.values())) / rate if rate > 0 else None
+        found = Overlap(lasted, lasted - full, work, self._sigma(batch), train, publish, eta)
         self._mark, self._mark_at = self._full, self._since
         self._tokens *= _KEPT
         self._time *= _KEPT
         return found
+
+    def _sigma(self, batch: Mapping[int, Sequence[int]]) -> float:
+        """Return the straggler factor of batches in planned order; those that were trained come short ones first."""
+        self._batches.append(batch)
+        lengths = dict(sorted(item for past in self._batches for item in past.items()))
+        slots = min(self.slots or self._most, self._most)
+        factors: list[float] = []
+        gids = list(lengths)
+        for first in range(0, len(gids) - len(batch) + 1, max(1, len(batch))):
+            tokens = [length for gid in gids[first : first + len(batch)] for length in lengths[gid]]
+            if sum(tokens):
+                factors.append(makespan(tokens, slots) * slots / sum(tokens))
+        return statistics.fmean(factors) if factors else 1.0
 
     def begin(self) -> None:
         """Start the first step now."""

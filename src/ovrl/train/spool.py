@@ -9,6 +9,7 @@ A line is encoded once; its fate is appended to it. Of the same completion, the 
 comes before was written by a run that was killed before its journal had the group.
 """
 
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -106,8 +107,8 @@ class Spool:
         if groups:
             fates = {gid: (lines, _fate(None, reason)) for gid, (lines, reason) in groups.items()}
             store.write_atomic(self._final / "open.jsonl", _joined(fates))
-        elif not self._segments:
-            self._folder.rmdir()
+        else:  # nothing waits: what is left was written by runs that were killed before their journal had it
+            shutil.rmtree(self._folder)
 
 
 def decoded(lines: Lines) -> list[dict[str, Any]]:
