@@ -19,7 +19,7 @@ from ovrl.rollout.engine_process import EngineProcess
 from ovrl.rollout.policy import Policy
 from ovrl.rollout.settings import EngineSettings
 from ovrl.rollout.transformers_engine import TransformersEngine
-from ovrl.train import batch, checkpoint, loop
+from ovrl.train import batch, checkpoint, loop, model_card
 from ovrl.train.books import Books
 from ovrl.train.engine_thread import EngineThread
 from ovrl.train.learner import Learner
@@ -30,6 +30,7 @@ from ovrl.train.order import PromptOrder
 from ovrl.train.recipe import Recipe
 from ovrl.train.recipes.table import RECIPES
 from ovrl.train.settings import TrainSettings
+from ovrl.train.validate import Validation
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ def launch(
     rejects: Rejects,
     seed: int,
     on_step: Callable[[dict[str, Any]], None],
+    validation: Validation | None = None,
 ) -> dict[str, Any]:
     """Train, from the start or from the last checkpoint in `run`, and write `run/final`.
 
@@ -54,6 +56,7 @@ def launch(
         rejects: takes samples that cannot be asked.
         seed: of prompt order and sampling.
         on_step: told the metrics of each step.
+        validation: measures snapshots beside the run.
 
     Returns:
         counts for the manifest.
@@ -96,11 +99,12 @@ def launch(
             reject=recipe.reject,
             rejects=rejects,
             metrics=metrics,
+            validation=validation,
             version=version,
         )
         loop.train(parts, on_step)
     metrics.close()
-    _write_final(run, learner)
+    _write_final(run, learner, model_card.write(model, settings, run, len(samples)))
     return counts(books.ledger) | {"samples": len(samples)}
 
 
@@ -130,12 +134,13 @@ def counts(ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def _write_final(run: Path, learner: Learner) -> None:
-    """Write the last policy under its final name."""
+def _write_final(run: Path, learner: Learner, card: str) -> None:
+    """Write the last policy and its model card under its final name."""
     final, temporary = run / "final", run / ".final"
     for stale in (final, temporary):
         if stale.exists():
             shutil.rmtree(stale)
     learner.save(temporary)
+    (temporary / "README.md").write_text(card, encoding="utf-8")
     store.sync(temporary)
     temporary.rename(final)

@@ -84,5 +84,9 @@ class LearnerThread:
         keep = self._settings.keep_checkpoints
         await self._in_thread(lambda: checkpoint.save(self._run, version, self._learner, progress, keep=keep))
 
+    async def snapshot(self, path: Path) -> None:
+        """Write the model alone, as a directory."""
+        await self._in_thread(self._learner.save, path)
+
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)

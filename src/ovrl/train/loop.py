@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from ovrl.errors import OvrlError
@@ -27,6 +28,8 @@ from ovrl.train.meter import Meter, Overlap
 from ovrl.train.metrics import Metrics
 from ovrl.train.settings import TrainSettings
 from ovrl.train.trajectory import Group
+from ovrl.train.validate import Validation
+from ovrl.train.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +72,10 @@ class Trainer(Protocol):
         """Write a checkpoint."""
         ...
 
+    async def snapshot(self, path: Path) -> None:
+        """Write the model alone, as a directory."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
@@ -83,6 +90,7 @@ class Parts:
     reject: Callable[[Group], str | None]
     rejects: Rejects
     metrics: Metrics
+    validation: Validation | None = None
     version: int
     """Of the weights that the trainer has: steps that led to them."""
 
@@ -118,6 +126,7 @@ class _Training:
         self._saved = parts.version
         self._unreported: tuple[Step, dict[str, Any]] | None = None
         """A step that was trained and has no line in the metrics yet."""
+        self._watch = Watch()
         self._empty = 0
         self._is_warm = False
         """Whether a step was made; the first one waits for its whole batch, which says nothing about the lead."""
@@ -158,6 +167,8 @@ class _Training:
             if self._trained is not None and self._trained > self._saved:
                 await self._save(self._trained)
         finally:
+            if self._parts.validation is not None:
+                await self._parts.validation.stop()
             await self._parts.rollouts.stop()
             if rollouts is not None:
                 await asyncio.wait([rollouts])
@@ -195,6 +206,10 @@ class _Training:
                 return
             if self._ledger.version % self._parts.settings.save_every == 0:
                 await self._save(self._ledger.version)
+            if self._parts.validation is not None:
+                await self._parts.validation.after(self._ledger.version, self._parts.trainer.snapshot)
+        if self._parts.validation is not None and not self._stopping.is_set():
+            await self._parts.validation.finish()
 
     async def _step(self) -> bool:
         """Make one step; False when the run is stopped before it has begun."""
@@ -285,6 +300,8 @@ class _Training:
         self._parts.metrics.write(line)
         self._unreported = None
         self._on_step(line)
+        for warning in self._watch.look(line):
+            log.warning("step %d: %s", step.number, warning)
         self._empty = 0 if step.taken else self._empty + 1
         if self._empty == _EMPTY_STEPS:
             raise OvrlError(

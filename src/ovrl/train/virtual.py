@@ -8,9 +8,10 @@ import heapq
 import math
 import selectors
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import NormalDist
 from types import SimpleNamespace
 from typing import Any
@@ -87,7 +88,7 @@ class Workload:
 class _Row:
     """A completion that decodes."""
 
-    gid: int
+    name: str
     k: int
     length: int
     begun: float
@@ -95,16 +96,67 @@ class _Row:
     segments: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     """(version, tokens) of what was sampled by earlier versions."""
 
+    def close(self, version: int, given: int) -> None:
+        """Note that all tokens up to `given` that no earlier version has sampled are of this one."""
+        self.segments.append((version, given - sum(tokens for _, tokens in self.segments)))
 
-class VirtualRollouts:
-    """`loop.Rollouts` of an engine with slots, each of which gives a token in each decoding step of one second."""
+
+class Slots:
+    """What an engine decodes side by side; each row gets a token in each decoding step. Knows no clock."""
 
     def __init__(self, workload: Workload) -> None:
         self._workload = workload
-        self._version = 0
-        self._queue: deque[tuple[int, int]] = deque()
-        self._rows: list[tuple[float, int, int, _Row]] = []
+        self._rows: list[tuple[float, str, int, _Row]] = []
         """Heap by the decoding step at which they end."""
+        self.version = 0
+
+    @property
+    def free(self) -> int:
+        """Slots without a row."""
+        return self._workload.slots - len(self._rows)
+
+    @property
+    def next_end(self) -> float | None:
+        """The decoding step at which the next row ends."""
+        return self._rows[0][0] if self._rows else None
+
+    def enter(self, name: str, k: int, step: float) -> None:
+        """Begin completion k of request `name`, the number of a group, at a decoding step."""
+        row = _Row(name, k, self._workload.length(int(name), k), step)
+        heapq.heappush(self._rows, (step + row.length, name, k, row))
+
+    def ended(self, step: float) -> Iterator[Generation]:
+        """Yield what has ended by a decoding step."""
+        while self._rows and self._rows[0][0] <= step + 1e-6:
+            row = heapq.heappop(self._rows)[3]
+            row.close(self.version, row.length)
+            zeros = (0.0,) * row.length
+            yield Generation(
+                request_id=row.name,
+                k=row.k,
+                text="",
+                token_ids=(0,) * row.length,
+                logprobs=zeros,
+                sampling_logprobs=zeros,
+                versions=tuple(version for version, tokens in row.segments for version in (version,) * tokens),
+                finish_reason="length" if row.length == self._workload.cap else "stop",
+                prompt_tokens=0,
+            )
+
+    def load(self, version: int, step: float) -> None:
+        """Have the tokens from a decoding step on sampled by new weights."""
+        for _, _, _, row in self._rows:
+            row.close(self.version, min(row.length, math.ceil(step - row.begun)))
+        self.version = version
+
+
+class VirtualRollouts:
+    """`loop.Rollouts` of an engine that makes a decoding step in each second of virtual time."""
+
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
+        self._slots = Slots(workload)
+        self._queue: deque[tuple[int, int]] = deque()
         self._done = 0.0
         """Decoding steps so far."""
         self._since = 0.0
@@ -133,10 +185,7 @@ class VirtualRollouts:
         self._advance()
         self._is_paused = True
         await asyncio.sleep(seconds)
-        for _, _, _, row in self._rows:
-            given = sum(tokens for _, tokens in row.segments)
-            row.segments.append((self._version, min(row.length, math.ceil(self._done - row.begun)) - given))
-        self._version = version
+        self._slots.load(version, self._done)
         self._is_paused = False
         self._since = self._loop.time()
         self._soon()
@@ -159,38 +208,19 @@ class VirtualRollouts:
         if self._is_paused:
             return
         self._advance()
-        while self._rows and self._rows[0][0] <= self._done + 1e-6:
-            self._controller.sampled(self._generation(heapq.heappop(self._rows)[3]))
-        while len(self._rows) < self._workload.slots:
-            if not self._queue and not self._pull():
-                break
+        for generation in self._slots.ended(self._done):
+            self._controller.sampled(generation)
+        while self._slots.free and (self._queue or self._pull()):
             gid, k = self._queue.popleft()
-            row = _Row(gid, k, self._workload.length(gid, k), self._done)
-            heapq.heappush(self._rows, (self._done + row.length, gid, k, row))
-        if self._timer is None and self._rows:
-            self._timer = self._loop.call_later(self._rows[0][0] - self._done, self._step)
+            self._slots.enter(str(gid), k, self._done)
+        if self._timer is None and (end := self._slots.next_end) is not None:
+            self._timer = self._loop.call_later(end - self._done, self._step)
 
     def _pull(self) -> bool:
         plan = self._controller.pull()
         if plan is not None:
             self._queue.extend((plan[0], k) for k in range(self._workload.group_size))
         return plan is not None
-
-    def _generation(self, row: _Row) -> Generation:
-        given = sum(tokens for _, tokens in row.segments)
-        row.segments.append((self._version, row.length - given))
-        zeros = (0.0,) * row.length
-        return Generation(
-            request_id=str(row.gid),
-            k=row.k,
-            text="",
-            token_ids=(0,) * row.length,
-            logprobs=zeros,
-            sampling_logprobs=zeros,
-            versions=tuple(version for version, tokens in row.segments for version in (version,) * tokens),
-            finish_reason="length" if row.length == self._workload.cap else "stop",
-            prompt_tokens=0,
-        )
 
 
 class VirtualTrainer:
@@ -213,6 +243,9 @@ class VirtualTrainer:
 
     async def save(self, version: int, progress: dict[str, Any]) -> None:
         """Save nothing."""
+
+    async def snapshot(self, path: Path) -> None:
+        """Write nothing."""
 
 
 class InstantScorer:
