@@ -11,7 +11,7 @@ import pytest
 
 from ovrl.train.journal import Journal
 
-HARNESS = Path(__file__).with_name("scripted.py")
+HARNESS = Path(__file__).parents[1] / "scripted.py"
 GROUP_SIZE = 3
 
 

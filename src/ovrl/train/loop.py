@@ -114,6 +114,10 @@ def train(
         runner.run(_Training(parts, on_step).run())
 
 
+class _AbandonedError(Exception):
+    """The run is stopped in the middle of an update."""
+
+
 class _Training:
     """A run."""
 
@@ -154,6 +158,12 @@ class _Training:
                 rollouts = asyncio.ensure_future(parts.rollouts.run(self._controller))
                 rollouts.add_done_callback(self._rollouts_ended)
                 await self._steps()
+                if self._ledger.version > self._saved:
+                    await self._save(self._ledger.version)
+                if parts.validation is not None and not self._stopping.is_set():
+                    await parts.validation.finish(self._stopping)
+            except _AbandonedError:
+                log.warning("the step under way did not end within %.0f s; it will be made again", GRACE)
             finally:
                 await self._end(rollouts)
 
@@ -208,8 +218,6 @@ class _Training:
                 await self._save(self._ledger.version)
             if self._parts.validation is not None:
                 await self._parts.validation.after(self._ledger.version, self._parts.trainer.snapshot)
-        if self._parts.validation is not None and not self._stopping.is_set():
-            await self._parts.validation.finish()
 
     async def _step(self) -> bool:
         """Make one step; False when the run is stopped before it has begun."""
@@ -278,7 +286,7 @@ class _Training:
                 log.info("stopping when the step under way has ended")
                 await asyncio.wait((task,), timeout=GRACE)
                 if not task.done():
-                    raise OvrlError(f"the step under way did not end within {GRACE:.0f} s; it will be made again")
+                    raise _AbandonedError
             return task.result()
         finally:
             stop.cancel()

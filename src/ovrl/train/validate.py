@@ -38,7 +38,7 @@ class ValidateSettings(Settings):
 
 
 class Validation:
-    """Measures snapshots of a run, one at a time."""
+    """Measures snapshots of a run, one after the other."""
 
     def __init__(self, run: Path, settings: ValidateSettings, train: TrainSettings, *, stage: int, seed: int) -> None:
         """Prepare; nothing is done before `after` says so.
@@ -67,25 +67,27 @@ class Validation:
         self._task: asyncio.Task[None] | None = None
 
     async def after(self, version: int, snapshot: Snapshot) -> None:
-        """Start a validation of a version if it is due, and none is under way."""
-        if self._settings.samples is None or version % self._settings.every:
-            return
+        """Start the validation of a version if it is due; one that comes too soon waits for the one before.
+
+        Args:
+            version: of the weights as they are now.
+            snapshot: writes them.
+        """
         folder = self._run / "validation" / f"step-{version:06d}"
-        if (folder / store.SUCCESS).exists():
-            return
-        if self._task is not None and not self._task.done():
-            log.warning("step %d is not validated: the validation before still runs; raise validate.every", version)
+        if self._settings.samples is None or version % self._settings.every or (folder / store.SUCCESS).exists():
             return
         model = folder.with_name(f".{folder.name}")
         shutil.rmtree(model, ignore_errors=True)
         folder.parent.mkdir(exist_ok=True)
         await snapshot(model)
-        self._task = asyncio.create_task(self._measure(version, model, folder))
+        self._task = asyncio.create_task(self._measure(version, model, folder, self._task))
 
-    async def finish(self) -> None:
-        """Wait for the validation under way."""
+    async def finish(self, stopping: asyncio.Event) -> None:
+        """Wait for the validations under way, but not once the run is told to stop."""
         if self._task is not None:
-            await self._task
+            stop = asyncio.create_task(stopping.wait())
+            await asyncio.wait((self._task, stop), return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
 
     async def stop(self) -> None:
         """End the validation under way; a run that goes on makes it again when it is due again."""
@@ -93,7 +95,9 @@ class Validation:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _measure(self, version: int, model: Path, folder: Path) -> None:
+    async def _measure(self, version: int, model: Path, folder: Path, before: "asyncio.Task[None] | None") -> None:
+        if before is not None:
+            await before
         store.write_atomic(folder.with_name("eval.yaml"), yaml.safe_dump({"eval": self._eval}))
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "ovrl", "eval", "-q", "-c", str(folder.with_name("eval.yaml"))),

@@ -7,7 +7,9 @@ python scripted.py FOLDER ETA --points     kill it at every record of its journa
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ovrl.records import Question, Sample
 from ovrl.rejects import Rejects
@@ -15,6 +17,7 @@ from ovrl.rollout.engine import Engine, Request
 from ovrl.rollout.fake import ScriptedEngine
 from ovrl.train import checkpoint, fake, loop
 from ovrl.train.books import Books
+from ovrl.train.controller import Scorer
 from ovrl.train.engine_thread import EngineThread
 from ovrl.train.learner_thread import LearnerThread
 from ovrl.train.ledger import Ledger
@@ -41,11 +44,19 @@ def settings(eta: int, steps: int = STEPS) -> TrainSettings:
     return TrainSettings.model_validate(values)
 
 
-def make(run: Path, options: TrainSettings, engine: Engine | None = None, scorer: loop.Scorer | None = None) -> Books:
+def make(
+    run: Path,
+    options: TrainSettings,
+    *,
+    engine: Engine | None = None,
+    scorer: Scorer | None = None,
+    learner_class: type[fake.DigestLearner] = fake.DigestLearner,
+    on_step: Callable[[dict[str, Any]], None] = lambda line: None,
+) -> Books:
     """Do what `launch` does, with a scripted engine and a learner without a model."""
     run.mkdir(exist_ok=True)
     point = checkpoint.latest(run)
-    learner = fake.DigestLearner(point.path if point else None)
+    learner = learner_class(point.path if point else None)
     version = point.step if point else 0
     if point:
         point.restore(learner)
@@ -69,7 +80,7 @@ def make(run: Path, options: TrainSettings, engine: Engine | None = None, scorer
         metrics=Metrics(run / "metrics.jsonl", version),
         version=version,
     )  # fmt: skip
-    loop.train(parts, lambda line: None)
+    loop.train(parts, on_step)
     (run / "final.txt").write_text(learner.digest)
     return books
 
