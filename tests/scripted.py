@@ -7,6 +7,7 @@ python scripted.py FOLDER ETA --points     kill it at every record of its journa
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,12 @@ from ovrl.train.order import PromptOrder
 from ovrl.train.settings import TrainSettings
 from ovrl.train.virtual import InstantScorer
 
-STEPS, SEED = 4, 1
+STEPS, LONG, SEED = 4, 40, 1
+RULE = """
+from ovrl.records import Score
+def rule(record):
+    return Score(reward=float(record["completion"][:1] == "0"))
+"""
 SAMPLES = [Sample(id=f"s{i}", question=Question(problem=f"problem {i}")) for i in range(7)]
 
 
@@ -137,9 +143,42 @@ def points(folder: Path, eta: int) -> None:
             print(run.name, flush=True)
 
 
+def child_engine(model: str, options: object) -> ScriptedEngine:
+    """Return the engine of a child process."""
+    del model, options
+    return ScriptedEngine(reply, batch_size=8)
+
+
+class Unhurried(fake.DigestLearner):
+    """Leaves time for a kill."""
+
+    def step(self, items: Any, number: int) -> dict[str, Any]:
+        time.sleep(0.1)
+        return super().step(items, number)
+
+
+def with_processes(run: Path, eta: int, *, engine: bool) -> None:
+    """Make a longer run with real workers, and perhaps a real engine process."""
+    from ovrl.reward.pool import ScorePool
+    from ovrl.reward.settings import ScoreSettings
+
+    rule = run.with_name("first_sign.py")
+    rule.write_text(RULE)
+    made: Engine | None = None
+    if engine:
+        from ovrl.rollout.engine_process import EngineProcess
+        from ovrl.rollout.settings import EngineSettings
+
+        made = EngineProcess("none", EngineSettings(processes=1), engine=f"{__file__}:child_engine")
+    with ScorePool(ScoreSettings(reward=f"{rule}:rule", workers=1)) as pool:
+        make(run, settings(eta, LONG), engine=made, scorer=pool, learner_class=Unhurried)
+
+
 if __name__ == "__main__":
     place, eta = Path(sys.argv[1]), int(sys.argv[2])
     if "--points" in sys.argv:
         points(place, eta)
+    elif "--pool" in sys.argv or "--engine" in sys.argv:
+        with_processes(place, eta, engine="--engine" in sys.argv)
     else:
         make(place, settings(eta))

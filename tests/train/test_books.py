@@ -49,8 +49,8 @@ def group(books: Books, gid: int, rewards: tuple[float, ...], text: str = "reply
         sample=SAMPLES[books.rows[gid]],
         trajectories=tuple(
             Trajectory(
-                k=k, text=text, token_ids=(5, 6), logprobs=(-0.5, -0.25), versions=(version, version), finish_reason="stop",
-                score=Score(reward=reward),
+                k=k, text=text, token_ids=(5, 6), logprobs=(-0.5, -0.25), versions=(version, version),
+                finish_reason="stop", score=Score(reward=reward),
             )
             for k, reward in enumerate(rewards)
         ),

@@ -1,8 +1,12 @@
 """Killed at any moment, and started again: every planned group is trained once or rejected once, and nothing twice."""
 
 import json
+import os
+import random
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -83,3 +87,59 @@ def test_killed_at_every_record_an_asynchronous_run_loses_nothing(tmp_path: Path
     assert len(runs) > 40
     for name in runs:
         check(tmp_path / name, 4)
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Return the processes below one, each with the word for what it is: worker, engine or other."""
+    children: dict[int, list[int]] = {}
+    lines: dict[int, str] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (folder / "stat").read_text()
+            lines[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(folder.name))
+    found: dict[int, str] = {}
+
+    def walk(parent: int) -> None:
+        for child in children.get(parent, []):
+            forked = "forkserver" in lines[child] and "forkserver" in lines.get(parent, "")
+            found[child] = "worker" if "ovrl.reward.worker" in lines[child] else "engine" if forked else "other"
+            walk(child)
+
+    walk(pid)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("option", "kills", "of"), [("--pool", 25, "main worker"), ("--engine", 25, "engine worker")])
+def test_killed_at_random_with_its_children_it_loses_nothing(tmp_path: Path, option: str, kills: int, of: str):
+    """Each kill hits the learner and controller, an engine or a worker, some records after the last one."""
+    chance, run, done = random.Random(7), tmp_path / "run", Counter[str]()
+    journal = run / "journal.jsonl"
+    deadline = time.monotonic() + 300
+    while True:
+        with (tmp_path / "errors.txt").open("ab") as errors:
+            main = subprocess.Popen([sys.executable, str(HARNESS), str(run), "2", option], stderr=errors)
+        began = size = journal.stat().st_size if journal.exists() else 0
+        while main.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+            grown = (journal.stat().st_size if journal.exists() else 0) - size
+            if done.total() >= kills or grown < chance.randint(60, 400):
+                continue
+            found = {"main": [main.pid]}
+            for pid, kind in descendants(main.pid).items():
+                found.setdefault(kind, []).append(pid)
+            kind = chance.choice(of.split())
+            for pid in found.get(kind, [])[:1]:
+                os.kill(pid, signal.SIGKILL)
+                done[kind] += 1
+                size = journal.stat().st_size
+        assert time.monotonic() < deadline, (done, (tmp_path / "errors.txt").read_text()[-2000:])
+        if main.returncode == 0:
+            break
+        assert main.returncode == -signal.SIGKILL, (tmp_path / "errors.txt").read_text()[-2000:]
+        assert journal.stat().st_size >= began or done["main"], "progress"
+    assert done.total() == kills, f"the run was over before: {done}"
+    check(run, 2)

@@ -59,7 +59,9 @@ def lesson(groups: Sequence[Group], prompts: Sequence[Prompt], credit: Sequence[
 
 
 def same_rewards(group: Group) -> str | None:
-    """Reject a group that has nothing to teach."""
+    """Reject a group that could not be judged, or has nothing to teach."""
+    if None in group.rewards:
+        return "unscored"
     return "zero_variance" if len(set(group.rewards)) == 1 else None
 
 
