@@ -10,7 +10,6 @@ import yaml
 
 from ovrl import store
 from ovrl.errors import UsageError
-from ovrl.plugins import resolve
 from ovrl.records import Sample
 from ovrl.rejects import Rejects
 from ovrl.reward.pool import ScorePool
@@ -22,8 +21,7 @@ from ovrl.train.journal import Journal
 from ovrl.train.learner import Learner
 from ovrl.train.ledger import Ledger
 from ovrl.train.metrics import Metrics
-from ovrl.train.recipe import Recipe
-from ovrl.train.recipes.table import RECIPES
+from ovrl.train.recipe import make
 from ovrl.train.settings import TrainSettings
 
 log = logging.getLogger(__name__)
@@ -59,12 +57,11 @@ def launch(
     """
     if not samples:
         raise UsageError("no samples to train on")
-    recipe_class: type[Recipe] = resolve(settings.recipe, RECIPES, "recipe")
+    recipe = make(settings, seed=seed)
     (run / "trajectories").mkdir(exist_ok=True)
     store.write_atomic(run / "config.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
     point = checkpoint.latest(run)
     policy = Policy.load(str(point.path) if point else model, device=settings.learner.device, dtype="float32")
-    recipe = recipe_class(settings.objective)
     learner = Learner(policy, recipe, settings)
     ledger = Ledger(settings.batch.groups)
     journal = Journal(run / "journal.jsonl")

@@ -1,0 +1,37 @@
+"""DAPO's dynamic filtering (arXiv:2503.14476).
+
+The rest of DAPO is settings: the token mean and the higher upper bound are the defaults, soft overlong punishment is
+`objective.advantage.overlong_buffer`.
+"""
+
+import statistics
+
+from pydantic import Field
+
+from ovrl.settings import Settings
+from ovrl.train.recipe import Recipe
+from ovrl.train.trajectory import Group
+
+
+class Dapo(Recipe):
+    """Groups train only if their mean accuracy is strictly inside (low, high); rejected ones are replaced."""
+
+    class Options(Settings):
+        """Bounds on the mean accuracy of a group."""
+
+        low: float = Field(default=0.0, ge=0, lt=1)
+        high: float = Field(default=1.0, gt=0, le=1)
+
+    def reject(self, group: Group) -> str | None:
+        """Return why the group must not train: constraint of equation 11 of the paper, on accuracy.
+
+        Accuracy is the part of the reward that is called so, or else the reward; bonuses for form or length
+        would let a group through that is all right or all wrong.
+        """
+        if (reason := super().reject(group)) is not None:
+            return reason
+        scores = [trajectory.score for trajectory in group.trajectories]
+        mean = statistics.fmean(score.components.get("accuracy", score.reward or 0.0) for score in scores)
+        if mean <= self.options.low:
+            return "too_hard"
+        return "too_easy" if mean >= self.options.high else None
