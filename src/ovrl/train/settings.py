@@ -126,7 +126,8 @@ class ObjectiveSettings(Settings):
 class OptimizerSettings(Settings):
     """AdamW with a constant rate after a short linear rise."""
 
-    lr: PositiveFloat = 2e-6
+    lr: NonNegativeFloat = 2e-6
+    """0 is where a schedule may end."""
     warmup_steps: NonNegativeInt = 1
     weight_decay: NonNegativeFloat = 0.01
     beta1: float = Field(default=0.9, ge=0, lt=1)
