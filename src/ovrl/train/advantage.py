@@ -38,9 +38,9 @@ def overlong(length: int, *, longest: int, buffer: int) -> float:
 def in_group(rewards: Sequence[float], *, baseline: str, scale: str) -> list[float]:
     """Return one advantage for each completion of a group.
 
-    mean, std: (r - mean) / (std + 1e-5), unbiased std: equation 3 of GRPO (arXiv:2402.03300), outcome supervision.
+    mean, std: (r - mean) / (std + 1e-5), unbiased std: GRPO, outcome supervision (section 4.1.2 of arXiv:2402.03300).
     mean, none: r - mean: Dr. GRPO (arXiv:2503.20783).
-    leave_one_out: r - mean of the others: equation 8 of RLOO (arXiv:2402.14740).
+    leave_one_out: r - mean of the others: RLOO (arXiv:2402.14740).
 
     Args:
         rewards: of the group; at least two.

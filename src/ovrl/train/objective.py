@@ -112,7 +112,7 @@ def clipped_surrogate(ratio: Tensor, gain: Tensor, *, low: float, high: float) -
 def dual_clipped(loss: Tensor, gain: Tensor, *, limit: float) -> tuple[Tensor, Tensor]:
     """Return the loss with a second bound for A < 0, and where it acts, [b, t] each.
 
-    max(min(r A, clip(r) A), c A) for A < 0: equation 5 of arXiv:1912.09729; a bad token that grew without
+    max(min(r A, clip(r) A), c A) for A < 0: the dual clip of arXiv:1912.09729; a bad token that grew without
     bound (by another policy's sample) has a loss of -c A at most.
     """
     bound = -limit * gain
@@ -137,7 +137,7 @@ def correction(proximal: Tensor, behaviour: Tensor, mask: Tensor, chosen: Correc
 
     w = exp(proximal - behaviour): equation 5 of arXiv:2505.24298. A token mask leaves w as it is between the
     bounds and 0 outside of them; the original's code has no lower one. `truncate` is min(w, high), the original's
-    text and truncated importance sampling (arXiv:1606.02647). A sequence mask does so with the geometric mean of w
+    text and truncated importance sampling (arXiv:1802.01561). A sequence mask does so with the geometric mean of w
     over the completion and is a factor of 0 or 1; a sequence weight is that mean, cut at the bound and its inverse.
     """
     difference = torch.where(mask, proximal.detach() - behaviour, 0.0)

@@ -97,12 +97,15 @@ class Recipe:
     def reject(self, group: Group) -> str | None:
         """Return why the group must not train, or None.
 
-        A group with a completion that could not be judged would learn from the grader's failure. A group
-        whose rewards all agree has no advantage, and only dilutes the mean (DAPO, arXiv:2503.14476).
+        A group with a completion that could not be judged would learn from the grader's failure. A group of which
+        nothing is left to train is no group. One whose rewards all agree has no advantage, and only dilutes the
+        mean (DAPO, arXiv:2503.14476).
         """
         rewards = group.rewards
         if any(reward is None for reward in rewards):
             return "unscored"
+        if all(not tokens for tokens in self._tokens(group)):
+            return "truncated"
         if self.objective.advantage.zero_variance == "reject" and len(set(self.rewards(group))) == 1:
             return "zero_variance"
         return None
@@ -128,17 +131,16 @@ class Recipe:
 
         A completion without advantages (an empty list) is left out of the loss and of its counts.
         """
-        chosen = self.objective.advantage
         credit = [
-            [
-                []
-                if chosen.truncated == "leave_out" and trajectory.finish_reason == "length"
-                else [value] * len(trajectory.token_ids)
-                for trajectory, value in zip(group.trajectories, self.normalize(group), strict=True)
-            ]
+            [[value] * count for value, count in zip(self.normalize(group), self._tokens(group), strict=True)]
             for group in groups
         ]
-        return advantage.whitened(credit) if chosen.whiten else credit
+        return advantage.whitened(credit) if self.objective.advantage.whiten else credit
+
+    def _tokens(self, group: Group) -> list[int]:
+        """Return how many tokens of each completion train."""
+        skip = self.objective.advantage.truncated == "leave_out"
+        return [0 if skip and t.finish_reason == "length" else len(t.token_ids) for t in group.trajectories]
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -163,7 +165,8 @@ class Recipe:
     def extra_losses(self, batch: Batch, logp: Tensor) -> dict[str, Tensor]:
         """Return further losses by name, [b, t] each; they are added to the policy loss.
 
-        Here the pull towards the reference policy: coefficient x KL(pi || ref), equation 3 of arXiv:2402.03300.
+        Here the pull towards the reference policy: coefficient x KL(pi || ref), equation 3 of arXiv:2402.03300, with
+        its estimator k3 (equation 4) or another.
         """
         chosen = self.objective.kl
         if chosen.coefficient == 0:

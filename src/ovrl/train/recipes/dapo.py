@@ -25,13 +25,11 @@ class Dapo(Recipe):
     def reject(self, group: Group) -> str | None:
         """Return why the group must not train: constraint of equation 11 of the paper, on accuracy.
 
-        Accuracy is the part of the reward that is called so, or else the reward; bonuses for form or length
-        would let a group through that is all right or all wrong.
+        Not on the reward: bonuses for form or length would let a group through that is all right or all wrong.
         """
         if (reason := super().reject(group)) is not None:
             return reason
-        scores = [trajectory.score for trajectory in group.trajectories]
-        mean = statistics.fmean(score.components.get("accuracy", score.reward or 0.0) for score in scores)
+        mean = statistics.fmean(group.accuracies)
         if mean <= self.options.low:
             return "too_hard"
         return "too_easy" if mean >= self.options.high else None

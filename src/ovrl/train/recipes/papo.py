@@ -40,7 +40,7 @@ class Papo(Recipe):
         return (*super().views, Masked(chosen.mask, chosen.patch))
 
     def extra_losses(self, batch: Batch, logp: Tensor) -> dict[str, Tensor]:
-        """Add -gamma KL and the entropy term, equations 4 and 6 of the paper; 0 where there is no image."""
+        """Add -gamma KL, estimated by k3 as in the released code, and the entropy term; 0 without an image."""
         masked, seen = _masked(batch)
         gap = objective.divergence(logp, masked, seen, estimator="k3").clamp(max=_LIMIT)
         certainty = torch.where(seen, -logp, 0.0)
