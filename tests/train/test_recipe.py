@@ -3,6 +3,7 @@ import statistics
 import pytest
 
 from ovrl.errors import UsageError
+from ovrl.plugins import file_digests
 from ovrl.records import Question, Sample, Score
 from ovrl.train import batch, recipe
 from ovrl.train.order import PromptOrder
@@ -144,6 +145,33 @@ def test_recipes_run_together():
     assert type(both.sampler([group(0.0).sample], seed=1, groups=1)).__name__ == "ThompsonSampler"
 
 
+OWN = "from ovrl.train.recipe import Recipe\n\n\nclass Mine(Recipe):\n    weighs_difficulty = True\n"
+
+
+def test_an_edited_file_is_noticed_among_others_and_a_plus_may_stand_in_its_path(tmp_path):
+    path = tmp_path / "c++" / "own.py"
+    path.parent.mkdir()
+    path.write_text(OWN)
+    assert type(made(f"{path}:Mine")).__name__ == "Mine"
+    assert list(file_digests({"recipe": f"{path}:Mine"})) == [str(path)]
+    plain = tmp_path / "own.py"
+    plain.write_text(OWN)
+    assert isinstance(made(f"papo + {plain}:Mine"), Recipe)
+    before = file_digests({"train": {"recipe": f"papo + {plain}:Mine"}})
+    plain.write_text(OWN.replace("True", "False"))
+    after = file_digests({"train": {"recipe": f"papo + {plain}:Mine"}})
+    assert list(before) == list(after) == [str(plain)]
+    assert before != after
+
+
+def test_two_recipes_that_weigh_by_difficulty_are_warned_of(caplog):
+    made("papo+vade")
+    assert caplog.messages == []
+    made("vade+odsw")
+    (message,) = caplog.messages
+    assert message.startswith("Vade and Odsw all weigh prompts by their difficulty")
+
+
 def test_a_schedule_reaches_a_recipe():
     papo = made("papo")
     papo.use(ObjectiveSettings.model_validate({"clip_high": 0.5, "options": {"gamma": 0.3}}), longest=9)
@@ -165,6 +193,7 @@ def test_a_schedule_reaches_a_recipe():
         ("grpo", {"options": {"gamma": 1}}, "Recipe has no such option. Options: it has none"),
         ("gspo", {"surrogate": "plain"}, "clip_low=0.0003 has no effect with surrogate=plain"),
         ("gspo+dr_grpo", {}, "wants objective.aggregation to be sequences and constant"),
+        ("dylr", {"advantage": {"truncated": "leave_out"}}, "set objective.advantage.truncated=train"),
         ("vade+{own}", {}, "Mine and Vade both answer `sampler`; take one"),
     ],
 )

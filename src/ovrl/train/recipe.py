@@ -16,6 +16,7 @@ Hooks take and return immutable data. Losses are per token, and `step` reduces t
 recipe can normalize wrongly. `a+b` runs two recipes together: each hook that calls `super()` adds to the others.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -24,7 +25,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from ovrl.errors import UsageError
-from ovrl.plugins import did_you_mean, resolve
+from ovrl.plugins import did_you_mean, resolve, together
 from ovrl.records import Sample
 from ovrl.settings import Settings
 from ovrl.train import advantage, objective
@@ -37,6 +38,8 @@ from ovrl.train.sampler import Sampler
 from ovrl.train.settings import ObjectiveSettings, TrainSettings
 from ovrl.train.trajectory import Group
 from ovrl.train.views import View
+
+log = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=Settings)
 
@@ -52,6 +55,9 @@ class Recipe:
 
     Options: ClassVar[type[Settings]] = Settings
     """Figures of the method itself, given as `train.objective.options`."""
+
+    weighs_difficulty: ClassVar[bool] = False
+    """Whether it favours some prompts for their share of right answers: two of those favour them twice."""
 
     def __init__(self, chosen: ObjectiveSettings | None = None, *, longest: int = 4096, seed: int = 42) -> None:
         """Take the settings; `make` does so for a run.
@@ -202,10 +208,17 @@ def make(settings: TrainSettings, *, seed: int) -> Recipe:
     Raises:
         UsageError: there is no such recipe, two of them answer the same question, or settings do not go together.
     """
-    classes = [resolve(name.strip(), RECIPES, "recipe") for name in settings.recipe.split("+")]
-    for name, found in zip(settings.recipe.split("+"), classes, strict=True):
+    names = together(settings.recipe)
+    classes = [resolve(name, RECIPES, "recipe") for name in names]
+    for name, found in zip(names, classes, strict=True):
         if not (isinstance(found, type) and issubclass(found, Recipe)):
-            raise UsageError(f"train.recipe: {name.strip()!r} is no class that extends ovrl.train.recipe.Recipe")
+            raise UsageError(f"train.recipe: {name!r} is no class that extends ovrl.train.recipe.Recipe")
+    if len(twice := [found.__name__ for found in classes if found.weighs_difficulty]) > 1:
+        log.warning(
+            "%s all weigh prompts by their difficulty; together with the group norm, which does so too, almost only "
+            "those with even odds will train",
+            " and ".join(twice),
+        )
     kind = classes[0] if len(classes) == 1 else _together(settings.recipe, classes)
     return kind(settings.objective, longest=settings.sampling.max_new_tokens, seed=seed)
 

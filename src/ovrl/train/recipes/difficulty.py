@@ -17,6 +17,8 @@ from ovrl.train.trajectory import Group
 class Odsw(Recipe):
     """Online difficulty soft weighting of VL-Cogito (arXiv:2507.22607)."""
 
+    weighs_difficulty = True
+
     class Options(Settings):
         """The stage of its curriculum."""
 
@@ -30,6 +32,8 @@ class Odsw(Recipe):
 
 class Observe(Recipe):
     """Observe-R1 (arXiv:2505.12432): a weight that peaks at even odds, and a bonus for the shortest right answer."""
+
+    weighs_difficulty = True
 
     class Options(Settings):
         """The released code's figures."""

@@ -8,8 +8,10 @@ import statistics
 
 from pydantic import PositiveInt
 
+from ovrl.errors import UsageError
 from ovrl.settings import Settings
 from ovrl.train.recipe import Recipe
+from ovrl.train.settings import ObjectiveSettings
 from ovrl.train.trajectory import Group
 
 
@@ -23,6 +25,18 @@ class Dylr(Recipe):
         """Tokens below which wrong answers pay."""
         limit: PositiveInt = 4096
         """Tokens beyond which they pay in full."""
+
+    def use(self, chosen: ObjectiveSettings, *, longest: int) -> None:
+        """Take the settings; truncated completions must train, for theirs is the largest penalty.
+
+        Raises:
+            UsageError: they are left out.
+        """
+        super().use(chosen, longest=longest)
+        if self.objective.advantage.truncated == "leave_out":
+            raise UsageError(
+                "train.recipe dylr: set objective.advantage.truncated=train, or nobody pays for endless answers"
+            )
 
     def rewards(self, group: Group) -> list[float]:
         """Return the rewards, those of wrong answers less their penalty."""

@@ -15,6 +15,8 @@ from ovrl.train.sampler import Sampler
 class Vade(Recipe):
     """GRPO on the prompts that promise to teach most."""
 
+    weighs_difficulty = True
+
     class Options(Settings):
         """Of the sampler. The paper's decay factors are not known to us; these are ours."""
 
