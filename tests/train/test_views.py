@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from ovrl.errors import OvrlError, UsageError
-from ovrl.records import Question, Sample, Score
+from ovrl.records import Score
 from ovrl.rollout.prompt import Prompt
 from ovrl.train import views
 from ovrl.train.batch import Item
@@ -78,8 +78,7 @@ def test_items_without_images_have_no_view_and_groups_share_one():
     trajectory = Trajectory(k=0, text="", token_ids=(1,), logprobs=(0.0,), versions=(0,), finish_reason="stop",
                             score=Score(reward=1.0))  # fmt: skip
     text, picture = Prompt([], ()), Prompt([], (WHITE,))
-    sample = Sample(id="s", question=Question())
-    items = [Item(p, trajectory, [1.0], g, sample) for g, p in enumerate((picture, text, picture))]
+    items = [Item(p, trajectory, [1.0], g, "s") for g, p in enumerate((picture, text, picture))]
     found = views.under(Masked(0.5), items, step=3, seed=1)
     assert list(found) == [0, 2]
     assert found[0].prompt is found[2].prompt

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ovrl.records import Question, Sample
 from ovrl.rollout.policy import Policy
 from ovrl.rollout.prompt import Prompt
 from ovrl.train.trajectory import Group, Trajectory
@@ -26,8 +25,7 @@ class Item:
     """[T] one for each sampled token."""
     group: int = 0
     """Number of its group in the step, from 0."""
-    sample: Sample = field(default_factory=lambda: Sample(id="", question=Question()))
-    """What the prompt was built from."""
+    sample_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ def items(
 ) -> list[Item]:
     """Return the completions of a step, each with its prompt and advantages; those without any are left out."""
     return [
-        Item(prompt, trajectory, advantage, index, group.sample)
+        Item(prompt, trajectory, advantage, index, group.sample.id)
         for index, (group, prompt, advantages) in enumerate(zip(groups, prompts, credit, strict=True))
         for trajectory, advantage in zip(group.trajectories, advantages, strict=True)
         if trajectory.token_ids and advantage

@@ -23,19 +23,19 @@ class Tally:
 
     tokens: int = 0
     sums: dict[str, float] = field(default_factory=dict[str, float])
-    maxima: dict[str, float] = field(default_factory=dict[str, float])
 
     def add(self, name: str, values: Tensor, mask: Tensor) -> None:
         """Add up a [b, t] quantity over the sampled tokens."""
         self.sums[name] = self.sums.get(name, 0.0) + float(objective.token_sum(values.detach(), mask))
 
     def largest(self, name: str, value: Tensor) -> None:
-        """Keep the largest value so far."""
-        self.maxima[name] = max(self.maxima.get(name, 0.0), float(value))
+        """Keep the largest value so far; its name ends in `_max`."""
+        self.sums[name] = max(self.sums.get(name, 0.0), float(value))
 
     def figures(self) -> dict[str, float]:
         """Return the mean over tokens of each quantity, and the largest values."""
-        return {name: total / max(1, self.tokens) for name, total in self.sums.items()} | self.maxima
+        count = max(1, self.tokens)
+        return {name: value if name.endswith("_max") else value / count for name, value in self.sums.items()}
 
 
 def token_logp(model: Any, batch: Batch, banned: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,5 +111,6 @@ def token_loss(batch: Batch, logp: Tensor, recipe: Recipe, tally: Tally) -> Tens
     tally.add("clip_fraction", policy.clipped.float(), mask)
     tally.add("behaviour_masked", (policy.weight == 0).float(), mask)
     tally.add("behaviour_kl", objective.divergence(batch.behaviour, now, mask, estimator="k3"), mask)
-    tally.largest("behaviour_gap_max", difference.abs().max())
+    if difference.numel():
+        tally.largest("behaviour_gap_max", difference.abs().max())
     return loss

@@ -111,6 +111,6 @@ def under(view: View, items: "Sequence[Item]", *, step: int, seed: int) -> "dict
     for place, item in enumerate(items):
         if item.prompt.images:
             if id(item.prompt) not in changed:
-                changed[id(item.prompt)] = shown(view, item.prompt, item.sample.id, step=step, seed=seed)
+                changed[id(item.prompt)] = shown(view, item.prompt, item.sample_id, step=step, seed=seed)
             found[place] = replace(item, prompt=changed[id(item.prompt)])
     return found
