@@ -118,11 +118,19 @@ def test_every_method_makes_a_step_without_an_edit_to_the_loop(one_step, name):
     assert ("papo_kl" in done.figures) == ("papo" in name)
 
 
-def test_gspo_trains_by_the_ratios_of_completions(one_step):
-    """At the first update all ratios are 1: the loss is minus the mean over completions of weight x advantage."""
-    done = one_step(recipe="gspo", objective={"correction": {"token": "none"}})
-    wanted = -sum(item.advantage[0] for item in done.items) / len(done.items)
-    assert done.figures["loss"] == pytest.approx(wanted, abs=1e-6)
+def test_gspo_trains_by_the_ratios_of_completions(one_step, tmp_path):
+    """At the first update all ratios are 1: the loss is minus the mean over completions of the advantage.
+
+    Which is the reward here, for the group norm would make it 0; half of the rewards are 1.
+    """
+    path = tmp_path / "raw.py"
+    path.write_text(
+        "from ovrl.train.recipes.gspo import Gspo\n\n\nclass Raw(Gspo):\n"
+        "    def normalize(self, group):\n        return list(group.rewards)\n"
+    )
+    done = one_step(recipe=f"{path}:Raw", objective={"correction": {"token": "none"}})
+    assert done.method.objective.level == "sequence"
+    assert done.figures["loss"] == pytest.approx(-0.5, abs=1e-6)
     assert done.figures["clip_fraction"] == 0
 
 
