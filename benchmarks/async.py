@@ -27,7 +27,7 @@ from ovrl.rollout.engine import Generation, Refusal, Request
 from ovrl.rollout.source import Source
 from ovrl.train import fake, loop
 from ovrl.train.books import Books
-from ovrl.train.engine_thread import EngineThread
+from ovrl.train.engine_thread import EngineThread, whole
 from ovrl.train.learner_thread import LearnerThread
 from ovrl.train.ledger import Ledger
 from ovrl.train.metrics import Metrics
@@ -154,20 +154,14 @@ def parts(run: Path, workload: Workload, eta: int, steps: int, tau: float | None
     else:
         engine = SleepingEngine(workload, tau)
         learner = SleepingLearner(workload.train_ratio * workload.work * tau)
-        rollouts = EngineThread(
-            engine,
-            SAMPLES,
-            group_size=workload.group_size,
-            sampling=options.sampling.sampling(),
-            max_pixels=1,
-            seed=0,
-        )
+        asking = whole(workload.group_size, options.sampling.sampling(), seed=0)
+        rollouts = EngineThread(engine, SAMPLES, asking, max_pixels=1)
         trainer = LearnerThread(
             learner,
             engine,
             run,
             options,
-            credit=lambda groups: [],
+            method=fake.Centred(),
             items=lambda groups, prompts, credit: sum(len(t.token_ids) for g in groups for t in g.trajectories),
         )
     return loop.Parts(

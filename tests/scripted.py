@@ -19,7 +19,7 @@ from ovrl.rollout.fake import ScriptedEngine
 from ovrl.train import checkpoint, fake, loop
 from ovrl.train.books import Books
 from ovrl.train.controller import Scorer
-from ovrl.train.engine_thread import EngineThread
+from ovrl.train.engine_thread import EngineThread, whole
 from ovrl.train.learner_thread import LearnerThread
 from ovrl.train.ledger import Ledger
 from ovrl.train.metrics import Metrics
@@ -71,15 +71,13 @@ def make(
     books = Books(run, ledger, PromptOrder(len(SAMPLES), SEED), SAMPLES)
     books.resume(point.progress() if point else None)
     engine = engine or ScriptedEngine(reply, batch_size=8)
+    asking = whole(options.batch.group_size, options.sampling.sampling(), SEED)
     parts = loop.Parts(
         settings=options,
         samples=SAMPLES,
         books=books,
-        rollouts=EngineThread(
-            engine, SAMPLES, group_size=options.batch.group_size, sampling=options.sampling.sampling(),
-            max_pixels=options.batch.max_pixels, seed=SEED,
-        ),
-        trainer=LearnerThread(learner, engine, run, options, credit=fake.centred, items=fake.lesson),
+        rollouts=EngineThread(engine, SAMPLES, asking, options.batch.max_pixels),
+        trainer=LearnerThread(learner, engine, run, options, method=fake.Centred(), items=fake.lesson),
         scorer=scorer or InstantScorer(reward),
         reject=fake.same_rewards,
         rejects=Rejects(None),

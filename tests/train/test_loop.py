@@ -156,13 +156,13 @@ def test_groups_that_were_written_down_are_not_sampled_again(whole, tmp_path, go
     assert {(line["step"], line["rejected"]) for line in waiting} <= {(None, None), (None, "zero_variance")}
     assert {line["group_id"] for line in waiting} >= {0, 1}
     asked: list[int] = []
-    original = EngineThread._request
+    original = EngineThread._asked
 
     def note(self, gid, row):
         asked.append(gid)
         return original(self, gid, row)
 
-    monkeypatch.setattr(EngineThread, "_request", note)
+    monkeypatch.setattr(EngineThread, "_asked", note)
     go(broken, tiny_settings())
     assert {line["group_id"] for line in waiting}.isdisjoint(asked)
     assert digest(broken) == digest(run)
@@ -239,7 +239,7 @@ def test_samples_that_cannot_be_asked_are_rejects_and_a_step_without_groups_is_n
 def test_a_group_that_the_engine_refuses_is_rejected_and_the_others_train(
     tmp_path, model, samples, tiny_settings, monkeypatch
 ):
-    monkeypatch.setattr(transformers_engine, "objection", lambda asked: "too odd" if asked.id == "1" else None)
+    monkeypatch.setattr(transformers_engine, "objection", lambda asked: "too odd" if asked.id == "1/0" else None)
     rejects = Rejects(tmp_path / "rejects.jsonl")
     settings = tiny_settings(steps=1)
     run = tmp_path / "run"

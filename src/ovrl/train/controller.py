@@ -41,6 +41,11 @@ class _Open:
     trajectories: dict[int, Trajectory] = field(default_factory=dict[int, Trajectory])
 
 
+def group_of(request_id: str) -> int:
+    """Return the group of a request, which is named `group` or `group/part`."""
+    return int(request_id.partition("/")[0])
+
+
 class Controller:
     """The state of everything that is under way."""
 
@@ -108,15 +113,18 @@ class Controller:
 
     def sampled(self, generation: Generation) -> None:
         """Take a completion, and have it scored."""
-        gid = int(generation.request_id)
+        gid = group_of(generation.request_id)
+        if gid not in self._open:  # another part of it was refused
+            return
         self._meter.sampled(gid, len(generation.token_ids))
         question = self._samples[self._open[gid].row].question
         future = self._scorer.submit(question, generation.text)
         future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._scored, generation, done))
 
     def _scored(self, generation: Generation, done: Future[Any]) -> None:
-        gid = int(generation.request_id)
-        entry = self._open[gid]
+        gid = group_of(generation.request_id)
+        if (entry := self._open.get(gid)) is None:
+            return
         entry.trajectories[generation.k] = Trajectory(
             k=generation.k,
             text=generation.text,
@@ -144,7 +152,8 @@ class Controller:
 
     def refuse(self, gid: int, error: RecordError) -> None:
         """Note that a group cannot be sampled: its prompt cannot be built, or the engine refuses it."""
-        entry = self._open.pop(gid)
+        if (entry := self._open.pop(gid, None)) is None:  # another part of it was refused
+            return
         self._meter.dropped(gid)
         self._rejects.add(error, record_id=self._samples[entry.row].id)
         self._books.reject(gid, "bad_prompt")

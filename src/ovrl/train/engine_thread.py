@@ -10,42 +10,44 @@ from ovrl.errors import OvrlError, RecordError
 from ovrl.records import Sample, derive_seed
 from ovrl.rollout import prompt
 from ovrl.rollout.engine import Engine, Refusal, Request, Sampling
-from ovrl.train.controller import Controller
+from ovrl.rollout.prompt import Prompt
+from ovrl.train.controller import Controller, group_of
+
+Ask = Callable[[int, Sample, Prompt, int], Sequence[Request]]
+"""(group, sample, prompt, policy version) -> requests, named `group` or `group/part`, one seed for each completion."""
+
+
+def whole(group_size: int, sampling: Sampling, seed: int) -> Ask:
+    """Return what asks for a group in one request; a seed depends on run, group and number alone."""
+
+    def ask(gid: int, sample: Sample, built: Prompt, version: int) -> Sequence[Request]:
+        del sample, version
+        seeds = {k: derive_seed(seed, gid, k) for k in range(group_size)}
+        return (Request(id=str(gid), prompt=built, seeds=seeds, sampling=sampling),)
+
+    return ask
 
 
 class EngineThread:
     """Asks the controller for groups when the engine has room, and gives it what the engine makes of them."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        samples: Sequence[Sample],
-        *,
-        group_size: int,
-        sampling: Sampling,
-        max_pixels: int,
-        seed: int,
-    ) -> None:
+    def __init__(self, engine: Engine, samples: Sequence[Sample], ask: Ask, max_pixels: int) -> None:
         """Take an engine over.
 
         Args:
             engine: samples completions; closed by `stop`.
             samples: the prompts.
-            group_size: completions of a group.
-            sampling: how tokens are drawn.
+            ask: makes the requests of a group.
             max_pixels: larger images are shrunk to this area.
-            seed: of the run; that of a completion depends on it, its group and its number alone.
         """
         self._engine = engine
         self._samples = samples
-        self._group_size = group_size
-        self._sampling = sampling
+        self._ask = ask
         self._max_pixels = max_pixels
-        self._seed = seed
         self._thread = ThreadPoolExecutor(1, "ovrl-engine")
         self._room = threading.Event()
         self._left: dict[str, int] = {}
-        """Completions of each group that the engine still owes."""
+        """Completions of each request that the engine still owes."""
         self._is_hungry = False
         self._is_stopping = False
 
@@ -72,7 +74,7 @@ class EngineThread:
             name = generation.request_id
             if isinstance(generation, Refusal):
                 del self._left[name]
-                self._tell(self._controller.refuse, int(name), RecordError("problem", generation.reason))
+                self._tell(self._controller.refuse, group_of(name), RecordError("problem", generation.reason))
                 continue
             self._left[name] -= 1
             if not self._left[name]:
@@ -85,7 +87,8 @@ class EngineThread:
             self._room.clear()  # before looking: what comes later wakes us again
             plan = self._pull()
             if plan is not None:
-                if (request := self._request(*plan)) is not None:
+                for request in self._asked(*plan):
+                    self._left[request.id] = len(request.seeds)
                     yield request
             elif self._left:
                 yield None
@@ -103,19 +106,15 @@ class EngineThread:
             self._tell(self._controller.wait)
         return None
 
-    def _request(self, gid: int, row: int) -> Request | None:
+    def _asked(self, gid: int, row: int) -> Sequence[Request]:
+        """Return the requests of a group; none when its prompt cannot be built."""
+        sample = self._samples[row]
         try:
-            built = prompt.build(self._samples[row], max_pixels=self._max_pixels)
+            built = prompt.build(sample, max_pixels=self._max_pixels)
         except RecordError as error:
             self._tell(self._controller.refuse, gid, error)
-            return None
-        self._left[str(gid)] = self._group_size
-        return Request(
-            id=str(gid),
-            prompt=built,
-            seeds={k: derive_seed(self._seed, gid, k) for k in range(self._group_size)},
-            sampling=self._sampling,
-        )
+            return ()
+        return self._ask(gid, sample, built, self._engine.version)
 
     def _tell(self, function: Callable[..., Any], *arguments: Any) -> None:
         self._loop.call_soon_threadsafe(function, *arguments)

@@ -48,7 +48,7 @@ class DigestLearner:
         self.steps = json.loads(path.read_text())
 
 
-def lesson(groups: Sequence[Group], prompts: Sequence[Prompt], credit: Sequence[Sequence[float]]) -> list[Any]:
+def lesson(groups: Sequence[Group], prompts: Sequence[Prompt], credit: Sequence[Sequence[Any]]) -> list[Any]:
     """Return all that a `DigestLearner` is taught of groups, prompts and advantages, as JSON values."""
     del prompts
     return [
@@ -65,7 +65,15 @@ def same_rewards(group: Group) -> str | None:
     return "zero_variance" if len(set(group.rewards)) == 1 else None
 
 
-def centred(groups: Sequence[Group]) -> list[list[float]]:
-    """Return reward - mean for each completion."""
-    rewards = [[reward or 0.0 for reward in group.rewards] for group in groups]
-    return [[reward - sum(members) / len(members) for reward in members] for members in rewards]
+class Centred:
+    """The method of a run without a model: reward - mean for each completion."""
+
+    def credit(self, groups: Sequence[Group], number: int) -> list[list[float]]:
+        """Return one advantage for each completion of each group."""
+        del number
+        rewards = [[reward or 0.0 for reward in group.rewards] for group in groups]
+        return [[reward - sum(members) / len(members) for reward in members] for members in rewards]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}

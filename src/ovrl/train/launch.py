@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +11,26 @@ import yaml
 
 from ovrl import store
 from ovrl.errors import UsageError
-from ovrl.plugins import resolve
 from ovrl.records import Sample
 from ovrl.rejects import Rejects
 from ovrl.reward.pool import ScorePool
-from ovrl.rollout.engine import Engine
+from ovrl.rollout.engine import Engine, Request
 from ovrl.rollout.engine_process import EngineProcess
 from ovrl.rollout.policy import Policy
+from ovrl.rollout.prompt import Prompt
 from ovrl.rollout.settings import EngineSettings
 from ovrl.rollout.transformers_engine import TransformersEngine
-from ovrl.train import batch, checkpoint, loop, model_card
+from ovrl.train import batch, checkpoint, loop, model_card, plan
 from ovrl.train.books import Books
-from ovrl.train.engine_thread import EngineThread
+from ovrl.train.engine_thread import Ask, EngineThread
 from ovrl.train.learner import Learner
 from ovrl.train.learner_thread import LearnerThread
 from ovrl.train.ledger import Ledger
 from ovrl.train.metrics import Metrics
-from ovrl.train.order import PromptOrder
-from ovrl.train.recipe import Recipe
-from ovrl.train.recipes.table import RECIPES
+from ovrl.train.recipe import Recipe, make
+from ovrl.train.schedule import Schedule
 from ovrl.train.settings import TrainSettings
+from ovrl.train.trajectory import Group
 from ovrl.train.validate import Validation
 
 log = logging.getLogger(__name__)
@@ -67,34 +68,32 @@ def launch(
     """
     if not samples:
         raise UsageError("no samples to train on")
-    recipe_class: type[Recipe] = resolve(settings.recipe, RECIPES, "recipe")
+    recipe, schedule = make(settings, seed=seed), Schedule(settings)
     store.write_atomic(run / "config.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
     point = checkpoint.latest(run)
     version = point.step if point else 0
-    policy = Policy.load(str(point.path) if point else model, device=settings.learner.device, dtype="float32")
-    recipe = recipe_class(settings.objective)
+    first = str(point.path) if point else model
+    policy = Policy.load(first, device=settings.learner.device, dtype="float32")
     learner = Learner(policy, recipe, settings)
-    books = Books(run, new_ledger(settings), PromptOrder(len(samples), seed), samples)
+    books = Books(run, new_ledger(settings), recipe.sampler(samples, seed=seed, groups=settings.batch.groups), samples)
+    progress = None
     if point is not None:
         log.info("going on from step %d", point.step)
         point.restore(learner)
-    books.resume(point.progress() if point else None)
-    engine = _engine(policy, str(point.path) if point else model, settings, version)
+        progress = point.progress()
+        recipe.load_state_dict(progress["recipe"])
+    books.resume(progress)
+    engine = _engine(policy, first, settings, version)
     metrics = Metrics(run / "metrics.jsonl", version)
     with ScorePool(settings.score) as pool:
         parts = loop.Parts(
             settings=settings,
             samples=samples,
             books=books,
-            rollouts=EngineThread(
-                engine,
-                samples,
-                group_size=settings.batch.group_size,
-                sampling=settings.sampling.sampling(),
-                max_pixels=settings.batch.max_pixels,
-                seed=seed,
+            rollouts=EngineThread(engine, samples, _asking(recipe, schedule, seed), settings.batch.max_pixels),
+            trainer=LearnerThread(
+                learner, engine, run, settings, method=Scheduled(recipe, schedule), items=batch.items
             ),
-            trainer=LearnerThread(learner, engine, run, settings, credit=recipe.credit, items=batch.items),
             scorer=pool,
             reject=recipe.reject,
             rejects=rejects,
@@ -106,6 +105,35 @@ def launch(
     metrics.close()
     _write_final(run, learner, model_card.write(model, settings, run, len(samples)))
     return counts(books.ledger) | {"samples": len(samples)}
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A recipe with the settings of each step."""
+
+    recipe: Recipe
+    schedule: Schedule
+
+    def credit(self, groups: Sequence[Group], number: int) -> list[list[list[float]]]:
+        """Return the advantages of a step, and leave the recipe at the settings of that step."""
+        now = self.schedule.at(number)
+        self.recipe.use(now.objective, longest=now.sampling.max_new_tokens)
+        return self.recipe.credit(groups)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the recipe's state."""
+        return self.recipe.state_dict()
+
+
+def _asking(recipe: Recipe, schedule: Schedule, seed: int) -> Ask:
+    """Return what makes the requests of a group: as the recipe plans them, with the sampling of the moment."""
+
+    def ask(gid: int, sample: Sample, built: Prompt, version: int) -> list[Request]:
+        now = schedule.at(version)
+        draws = recipe.plan(sample, now.batch.group_size)
+        return plan.requests(gid, sample.id, built, draws, now.sampling.sampling(), seed=seed, step=version)
+
+    return ask
 
 
 def new_ledger(settings: TrainSettings) -> Ledger:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Credit = list[list[list[float]]]
+Credit = Sequence[Sequence[Any]]
 """[group][completion][token] advantages."""
 
 
@@ -35,6 +35,18 @@ class Learner(Keeper, Protocol):
         ...
 
 
+class Method(Protocol):
+    """What the loop needs of a recipe."""
+
+    def credit(self, groups: Sequence[Group], number: int) -> Credit:
+        """Return the advantages of a step."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs, as JSON values."""
+        ...
+
+
 class LearnerThread:
     """A `loop.Trainer`: learner, method and engine, on the learner's side."""
 
@@ -45,7 +57,7 @@ class LearnerThread:
         run: Path,
         settings: TrainSettings,
         *,
-        credit: Callable[[Sequence[Group]], Credit],
+        method: Method,
         items: Callable[[Sequence[Group], Sequence[Prompt], Credit], Any],
     ) -> None:
         """Take a learner over.
@@ -55,14 +67,14 @@ class LearnerThread:
             engine: is given the weights.
             run: the run directory.
             settings: sizes, and how many checkpoints are kept.
-            credit: the method's advantages.
+            method: gives advantages.
             items: makes what the learner trains of groups, prompts and advantages.
         """
         self._learner = learner
         self._engine = engine
         self._run = run
         self._settings = settings
-        self._credit = credit
+        self._method = method
         self._items = items
         self._thread = ThreadPoolExecutor(1, "ovrl-learner")
 
@@ -73,7 +85,7 @@ class LearnerThread:
     def _step(self, groups: Sequence[Group], number: int) -> dict[str, Any]:
         size = self._settings.batch.max_pixels
         prompts = [prompt.build(group.sample, max_pixels=size) for group in groups]
-        return self._learner.step(self._items(groups, prompts, self._credit(groups)), number)
+        return self._learner.step(self._items(groups, prompts, self._method.credit(groups, number)), number)
 
     async def publish(self, version: int) -> None:
         """Give the engine the weights."""
@@ -81,8 +93,11 @@ class LearnerThread:
 
     async def save(self, version: int, progress: dict[str, Any]) -> None:
         """Write a checkpoint."""
-        keep = self._settings.keep_checkpoints
-        await self._in_thread(lambda: checkpoint.save(self._run, version, self._learner, progress, keep=keep))
+        await self._in_thread(self._save, version, progress)
+
+    def _save(self, version: int, progress: dict[str, Any]) -> None:
+        state = {**progress, "recipe": self._method.state_dict()}
+        checkpoint.save(self._run, version, self._learner, state, keep=self._settings.keep_checkpoints)
 
     async def snapshot(self, path: Path) -> None:
         """Write the model alone, as a directory."""

@@ -38,6 +38,14 @@ class Group:
         return [trajectory.score.reward for trajectory in self.trajectories]
 
     @property
+    def accuracies(self) -> list[float]:
+        """How right each completion is: the part of its reward that is called accuracy, or else the reward.
+
+        Bonuses for form or length say nothing about difficulty. 0 where a completion could not be judged.
+        """
+        return [t.score.components.get("accuracy", t.score.reward or 0.0) for t in self.trajectories]
+
+    @property
     def version_oldest(self) -> int:
         """Oldest policy version that contributed a token."""
         return min(min(t.versions, default=0) for t in self.trajectories)
