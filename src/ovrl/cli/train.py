@@ -15,7 +15,7 @@ _OUTPUTS = ("config.yaml", "metrics.jsonl", "journal.jsonl", "trajectories", "fi
 
 EXAMPLES = (
     "ovrl train --stage 1 -i demo/curated/stage1 --model demo/base --preset tiny --steps 2 -o run1",
-    "ovrl train --stage 2 -i demo/curated/stage2 --model run1/final --preset tiny --steps 2 -o run2",
+    "ovrl train --stage 2 -i demo/curated/stage2 --from run1 --preset tiny --steps 2 -o run2",
 )
 
 
@@ -28,17 +28,15 @@ def train(
     stage: Annotated[
         int, typer.Option(help="1: answer only; 2: each sample in its own mode, chain of thought included.")
     ],
-    model: Annotated[str | None, typer.Option("--model", metavar="MODEL", help="Model directory or hub id.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Model directory or hub id.")] = None,
     source_run: Annotated[
-        Path | None, typer.Option("--from", metavar="RUN", help="Go on with the final model of this run.")
+        Path | None, typer.Option("--from", metavar="RUN", help="Start from its final model.")
     ] = None,
     output: options.OutputDirectory,
     preset: Annotated[str, typer.Option(help="Settings to start from: default, tiny.")] = "default",
     steps: Annotated[int | None, typer.Option(help="Optimizer steps (default: 1000).")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate (default: 2e-6).")] = None,
-    track: Annotated[
-        list[str] | None, typer.Option(help="Also tell tensorboard, wandb or trackio; may be repeated.")
-    ] = None,
+    track: Annotated[list[str] | None, typer.Option(help="Also tell tensorboard, wandb or trackio.")] = None,
     limit: options.Limit = None,
     shard: options.Shard = None,
     rejects: options.RejectsFile = None,
@@ -59,15 +57,14 @@ def train(
         raise UsageError(f"--stage {stage}: there are stages 1 and 2")
     settings = session.resolve("train", TrainSettings, preset=load_preset(preset), steps=steps, optimizer__lr=lr).value
     validate = session.resolve("validate", ValidateSettings).value
+    validate.check()
     check(track or ())
     model = _first_policy(model, source_run)
     source = options.one_input(source, source_option)
     selection = Selection.parse(limit, shard)
     inputs = describe_inputs(source, model=model)
     if dry_run:
-        bad = Rejects(None)
-        count = sum(1 for _ in read_samples(source, bad, selection))
-        render.summary(session, "train (dry run)", {"samples": count, "rejected": bad.count, "steps": settings.steps})
+        _count(session, source, selection, settings.steps)
         return
     identity = session.identity("train", settings, inputs, selection, stage=stage)
     rejected = options.rejects_file(rejects, str(output))
@@ -75,15 +72,23 @@ def train(
         already = options.already(run.finished)
         if not run.finished:
             bad = Rejects(rejected, keep=True)
-            samples = [
-                sample.with_prompt_type("normal") if stage == 1 else sample
-                for sample in read_samples(source, bad, selection)
-            ]
+            read = read_samples(source, bad, selection)
+            samples = [sample.with_prompt_type("normal") if stage == 1 else sample for sample in read]
             figures = _launch(session, samples, model, output, settings, validate, bad, stage=stage, track=track or ())
             run.finish(figures | bad.counts(), _OUTPUTS)
         counts = run.counts
     render.summary(session, f"train stage {stage}", {**counts, "output": str(output)} | already)
     check_counts(counts, fail_on, str(rejected))
+
+
+def _count(session: Session, source: str, selection: Selection, steps: int) -> None:
+    """Count the samples and do nothing else."""
+    from ovrl.rejects import Rejects
+    from ovrl.samples import read_samples
+
+    bad = Rejects(None)
+    count = sum(1 for _ in read_samples(source, bad, selection))
+    render.summary(session, "train (dry run)", {"samples": count, "rejected": bad.count, "steps": steps})
 
 
 def _launch(

@@ -68,34 +68,25 @@ def launch(
     """
     if not samples:
         raise UsageError("no samples to train on")
-    recipe, schedule = make(settings, seed=seed), Schedule(settings)
+    method = Scheduled(make(settings, seed=seed), Schedule(settings))
     store.write_atomic(run / "config.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
     point = checkpoint.latest(run)
-    version = point.step if point else 0
     first = str(point.path) if point else model
     policy = Policy.load(first, device=settings.learner.device, dtype="float32")
-    learner = Learner(policy, recipe, settings)
-    books = Books(run, new_ledger(settings), recipe.sampler(samples, seed=seed, groups=settings.batch.groups), samples)
-    progress = None
-    if point is not None:
-        log.info("going on from step %d", point.step)
-        point.restore(learner)
-        progress = point.progress()
-        recipe.load_state_dict(progress["recipe"])
-    books.resume(progress)
+    learner = Learner(policy, method.recipe, settings)
+    version = point.step if point else 0
     engine = _engine(policy, first, settings, version)
+    books = _books(run, samples, settings, method, learner, point, seed)
     metrics = Metrics(run / "metrics.jsonl", version)
     with ScorePool(settings.score) as pool:
         parts = loop.Parts(
             settings=settings,
             samples=samples,
             books=books,
-            rollouts=EngineThread(engine, samples, _asking(recipe, schedule, seed), settings.batch.max_pixels),
-            trainer=LearnerThread(
-                learner, engine, run, settings, method=Scheduled(recipe, schedule), items=batch.items
-            ),
+            rollouts=EngineThread(engine, samples, _asking(method, seed), settings.batch.max_pixels),
+            trainer=LearnerThread(learner, engine, run, settings, method=method, items=batch.items),
             scorer=pool,
-            reject=recipe.reject,
+            reject=method.recipe.reject,
             rejects=rejects,
             metrics=metrics,
             validation=validation,
@@ -125,12 +116,35 @@ class Scheduled:
         return self.recipe.state_dict()
 
 
-def _asking(recipe: Recipe, schedule: Schedule, seed: int) -> Ask:
+def _books(
+    run: Path,
+    samples: Sequence[Sample],
+    settings: TrainSettings,
+    method: Scheduled,
+    learner: Learner,
+    point: checkpoint.Checkpoint | None,
+    seed: int,
+) -> Books:
+    """Return the books of the run, with learner and recipe brought to the state of the checkpoint."""
+    sampler = method.recipe.sampler(samples, seed=seed, groups=settings.batch.groups)
+    books = Books(run, new_ledger(settings), sampler, samples)
+    if point is None:
+        books.resume(None)
+        return books
+    log.info("going on from step %d", point.step)
+    progress = point.progress()
+    point.restore(learner)
+    method.recipe.load_state_dict(progress["recipe"])
+    books.resume(progress)
+    return books
+
+
+def _asking(method: Scheduled, seed: int) -> Ask:
     """Return what makes the requests of a group: as the recipe plans them, with the sampling of the moment."""
 
     def ask(gid: int, sample: Sample, built: Prompt, version: int) -> list[Request]:
-        now = schedule.at(version)
-        draws = recipe.plan(sample, now.batch.group_size)
+        now = method.schedule.at(version)
+        draws = method.recipe.plan(sample, now.batch.group_size)
         return plan.requests(gid, sample.id, built, draws, now.sampling.sampling(), seed=seed, step=version)
 
     return ask

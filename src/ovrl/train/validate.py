@@ -36,6 +36,15 @@ class ValidateSettings(Settings):
     n: PositiveInt = 1
     """Completions for each sample."""
 
+    def check(self) -> None:
+        """Raise before any work when the samples are not there.
+
+        Raises:
+            UsageError: naming the file.
+        """
+        if self.samples is not None and not self.samples.exists():
+            raise UsageError(f"validate.samples: {self.samples} does not exist")
+
 
 class Validation:
     """Measures snapshots of a run, one after the other."""
@@ -49,12 +58,7 @@ class Validation:
             train: says how completions are scored, how long they may be and where they are made.
             stage: 1 asks for the answer alone, 2 for a chain of thought.
             seed: of the run.
-
-        Raises:
-            UsageError: there are no such samples.
         """
-        if settings.samples is not None and not settings.samples.exists():
-            raise UsageError(f"validate.samples: {settings.samples} does not exist")
         self._run = run
         self._settings = settings
         self._eval = {
