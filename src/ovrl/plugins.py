@@ -49,9 +49,18 @@ def file_digests(values: Mapping[str, Any]) -> dict[str, str]:
     for value in values.values():
         if isinstance(value, Mapping):
             found |= file_digests(value)
-        elif isinstance(value, str) and ".py:" in value and (path := Path(value.rpartition(":")[0])).is_file():
-            found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+        elif isinstance(value, str) and ".py:" in value:
+            for name in together(value):
+                if (path := Path(name.rpartition(":")[0])).is_file():
+                    found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
+
+
+def together(names: str) -> list[str]:
+    """Return the names in `a+b`; the path of one plug-in file may hold a `+` itself."""
+    if Path(names.rpartition(":")[0]).is_file():
+        return [names]
+    return [name.strip() for name in names.split("+")]
 
 
 def did_you_mean(name: str, known: list[str]) -> str:

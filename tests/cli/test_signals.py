@@ -132,6 +132,7 @@ def test_train(shell: Started, cli: Cli, jsonl: Path, tiny: Path, tmp_path: Path
         "score.workers": 1,
         "learner.device": "cpu",
         "save_every": 1,
+        "eta": 0,
     }
     assign = [part for key, value in small.items() for part in ("-s", f"train.{key}={value}")]
     command = ["train", "--stage", 1, "-i", jsonl, "--model", tiny, "--preset", "tiny", "--steps", 3, *assign, "-o"]

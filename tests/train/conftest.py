@@ -46,6 +46,7 @@ def tiny_settings(rule: str) -> Callable[..., TrainSettings]:
         values = {
             "steps": 4,
             "save_every": 2,
+            "eta": 0,
             "batch": {"groups": 2, "group_size": 4, "max_tokens": 4096},
             "sampling": {"max_new_tokens": 6},
             "score": {"reward": rule, "workers": 1},

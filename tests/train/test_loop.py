@@ -13,8 +13,13 @@ from ovrl.errors import OvrlError
 from ovrl.records import ImageRef
 from ovrl.rejects import Rejects
 from ovrl.rollout import transformers_engine
-from ovrl.train import loop
+from ovrl.rollout.transformers_engine import TransformersEngine
+from ovrl.train import checkpoint
+from ovrl.train.books import Books
+from ovrl.train.engine_thread import EngineThread
 from ovrl.train.launch import launch
+from ovrl.train.learner_thread import LearnerThread
+from ovrl.train.recipe import Recipe
 
 WANTED = {
     *("step", "policy_version", "reward_mean", "accuracy_mean", "reward_std", "groups_used", "groups_rejected"),
@@ -22,6 +27,9 @@ WANTED = {
     *("time_generate_s", "time_wait_s", "time_train_s", "time_publish_s", "async_efficiency", "clip_fraction"),
     *("behaviour_kl", "behaviour_masked", "entropy", "grad_norm", "lr"),
 }
+
+
+MEASURED = {"async_efficiency", "speedup", "speedup_bound", "straggler_factor", "train_ratio", "publish_ratio"}
 
 
 def digest(run: Path) -> str:
@@ -34,7 +42,7 @@ def lines(run: Path, pattern: str) -> list[dict]:
 
 
 def without_times(records: list[dict]) -> list[dict]:
-    return [{k: v for k, v in r.items() if not k.startswith("time_") and k != "async_efficiency"} for r in records]
+    return [{k: v for k, v in r.items() if not k.startswith("time_") and k not in MEASURED} for r in records]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +95,16 @@ class Stopped(BaseException):
     pass
 
 
-@pytest.mark.parametrize("place", ["fill", "_take", "_learn", "save", "after step 3"])
+PLACES = {
+    "group": (Books, "complete"),
+    "take": (Books, "take"),
+    "update": (LearnerThread, "_step"),
+    "publish": (Books, "publish"),
+    "checkpoint": (checkpoint, "save"),
+}
+
+
+@pytest.mark.parametrize("place", [*PLACES, "after step 3"])
 def test_a_stop_anywhere_and_the_same_command_end_where_an_uninterrupted_run_ends(
     place, whole, tmp_path, go, tiny_settings, monkeypatch
 ):
@@ -100,7 +117,7 @@ def test_a_stop_anywhere_and_the_same_command_end_where_an_uninterrupted_run_end
             nonlocal calls
             calls += 1
             result = original(*arguments, **named)
-            if calls == (1 if place == "save" else 4):
+            if calls == (1 if place == "checkpoint" else 4):
                 raise Stopped
             return result
 
@@ -111,10 +128,9 @@ def test_a_stop_anywhere_and_the_same_command_end_where_an_uninterrupted_run_end
             raise Stopped
 
     with monkeypatch.context() as patch:
-        if place == "fill":
-            patch.setattr(loop.Collector, "fill", once(loop.Collector.fill))
-        elif place != "after step 3":
-            patch.setattr(loop, place, once(getattr(loop, place)))
+        if place in PLACES:
+            owner, name = PLACES[place]
+            patch.setattr(owner, name, once(getattr(owner, name)))
         with pytest.raises(Stopped):
             go(broken, tiny_settings(), on_step)
     resumed = go(broken, tiny_settings())
@@ -122,32 +138,78 @@ def test_a_stop_anywhere_and_the_same_command_end_where_an_uninterrupted_run_end
     assert digest(broken) == digest(run)
     assert without_times(lines(broken, "metrics.jsonl")) == without_times(lines(run, "metrics.jsonl"))
     assert lines(broken, "trajectories/*.jsonl") == lines(run, "trajectories/*.jsonl")
-    assert not list((broken / "trajectories").glob("*.partial"))
+    assert not (broken / "spool").exists()
 
 
 def test_groups_that_were_written_down_are_not_sampled_again(whole, tmp_path, go, tiny_settings, monkeypatch):
     run, _ = whole
     broken = tmp_path / "broken"
 
-    def stop(parts):
+    def stop(self, gids):
         raise Stopped
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_take", stop)
+        patch.setattr(Books, "take", stop)
         with pytest.raises(Stopped):
             go(broken, tiny_settings())
-    asked: list[str] = []
-    original = loop.Collector._sample
+    waiting = lines(broken, "trajectories/*.jsonl")
+    assert {(line["step"], line["rejected"]) for line in waiting} <= {(None, None), (None, "zero_variance")}
+    assert {line["group_id"] for line in waiting} >= {0, 1}
+    asked: list[int] = []
+    original = EngineThread._asked
 
-    def note(self, gids, prompts):
-        asked.extend(gids)
-        yield from original(self, gids, prompts)
+    def note(self, gid, row):
+        asked.append(gid)
+        return original(self, gid, row)
 
-    monkeypatch.setattr(loop.Collector, "_sample", note)
+    monkeypatch.setattr(EngineThread, "_asked", note)
     go(broken, tiny_settings())
-    first_step = {line["group_id"] for line in lines(run, "trajectories/step-000000.jsonl")}
-    assert first_step.isdisjoint(asked)
+    assert {line["group_id"] for line in waiting}.isdisjoint(asked)
     assert digest(broken) == digest(run)
+
+
+def test_at_eta_4_training_and_sampling_overlap_and_no_token_is_older(tmp_path, go, tiny_settings):
+    run = tmp_path / "run"
+    counts = go(run, tiny_settings(eta=4, steps=8))
+    metrics, trajectories = lines(run, "metrics.jsonl"), lines(run, "trajectories/*.jsonl")
+    assert [line["step"] for line in metrics] == list(range(8))
+    assert max(line["age_max"] for line in metrics) in range(1, 5)
+    assert all(
+        0 <= t["step"] - version <= 4 for t in trajectories if t["step"] is not None for version in t["versions"]
+    )
+    keys = [(line["group_id"], line["k"]) for line in trajectories]
+    assert len(keys) == len(set(keys)) == 4 * counts["groups"], "everything that was sampled has a fate"
+    assert all((line["step"] is None) != (line["rejected"] is None) for line in trajectories)
+
+
+def test_an_engine_that_fails_ends_the_run_with_its_state_saved(tmp_path, go, tiny_settings, monkeypatch):
+    run = tmp_path / "run"
+    original = TransformersEngine.generate
+
+    def dying(self, requests):
+        for count, generation in enumerate(original(self, requests)):
+            if count == 20:
+                raise OvrlError("the engine died")
+            yield generation
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TransformersEngine, "generate", dying)
+        with pytest.raises(OvrlError, match="the engine died"):
+            go(run, tiny_settings())
+    saved = sorted(path.name for path in (run / "checkpoints").iterdir())
+    trained = [line["step"] for line in lines(run, "metrics.jsonl")]
+    assert saved[-1] == f"step-{len(trained):06d}"
+    go(run, tiny_settings())
+    assert [line["step"] for line in lines(run, "metrics.jsonl")] == [0, 1, 2, 3]
+
+
+def test_an_error_in_the_recipe_ends_the_run(tmp_path, go, tiny_settings, monkeypatch):
+    def broken(self, group):
+        raise ZeroDivisionError("in a recipe")
+
+    monkeypatch.setattr(Recipe, "reject", broken)
+    with pytest.raises(ZeroDivisionError, match="in a recipe"):
+        go(tmp_path / "run", tiny_settings())
 
 
 def test_a_run_without_anything_to_learn_ends_with_a_clear_word(tmp_path, go, tiny_settings):
@@ -177,7 +239,7 @@ def test_samples_that_cannot_be_asked_are_rejects_and_a_step_without_groups_is_n
 def test_a_group_that_the_engine_refuses_is_rejected_and_the_others_train(
     tmp_path, model, samples, tiny_settings, monkeypatch
 ):
-    monkeypatch.setattr(transformers_engine, "objection", lambda asked: "too odd" if asked.id == "1" else None)
+    monkeypatch.setattr(transformers_engine, "objection", lambda asked: "too odd" if asked.id == "1/0" else None)
     rejects = Rejects(tmp_path / "rejects.jsonl")
     settings = tiny_settings(steps=1)
     run = tmp_path / "run"

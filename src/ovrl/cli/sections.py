@@ -12,6 +12,7 @@ _SECTIONS = {
     "score": "ovrl.reward.settings:ScoreSettings",
     "curate": "ovrl.curate.settings:CurateSettings",
     "train": "ovrl.train.settings:TrainSettings",
+    "validate": "ovrl.train.validate:ValidateSettings",
     "eval": "ovrl.eval.settings:EvalSettings",
 }
 

@@ -1,10 +1,12 @@
 """`ovrl train`: samples and a model in, a run directory out."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from ovrl.cli import options, render
+from ovrl.cli import live, options, render
 from ovrl.cli.session import Session, command
 from ovrl.errors import UsageError
 from ovrl.selection import Selection
@@ -13,7 +15,7 @@ _OUTPUTS = ("config.yaml", "metrics.jsonl", "journal.jsonl", "trajectories", "fi
 
 EXAMPLES = (
     "ovrl train --stage 1 -i demo/curated/stage1 --model demo/base --preset tiny --steps 2 -o run1",
-    "ovrl train --stage 2 -i demo/curated/stage2 --model run1/final --preset tiny --steps 2 -o run2",
+    "ovrl train --stage 2 -i demo/curated/stage2 --from run1 --preset tiny --steps 2 -o run2",
 )
 
 
@@ -26,11 +28,15 @@ def train(
     stage: Annotated[
         int, typer.Option(help="1: answer only; 2: each sample in its own mode, chain of thought included.")
     ],
-    model: options.Model,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Model directory or hub id.")] = None,
+    source_run: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Start from its final model.")
+    ] = None,
     output: options.OutputDirectory,
     preset: Annotated[str, typer.Option(help="Settings to start from: default, tiny.")] = "default",
     steps: Annotated[int | None, typer.Option(help="Optimizer steps (default: 1000).")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate (default: 2e-6).")] = None,
+    track: Annotated[list[str] | None, typer.Option(help="Also tell tensorboard, wandb or trackio.")] = None,
     limit: options.Limit = None,
     shard: options.Shard = None,
     rejects: options.RejectsFile = None,
@@ -44,17 +50,21 @@ def train(
     from ovrl.samples import read_samples
     from ovrl.store import Directory
     from ovrl.train.settings import TrainSettings, load_preset
+    from ovrl.train.trackers import check
+    from ovrl.train.validate import ValidateSettings
 
     if stage not in (1, 2):
         raise UsageError(f"--stage {stage}: there are stages 1 and 2")
     settings = session.resolve("train", TrainSettings, preset=load_preset(preset), steps=steps, optimizer__lr=lr).value
+    validate = session.resolve("validate", ValidateSettings).value
+    validate.check()
+    check(track or ())
+    model = _first_policy(model, source_run)
     source = options.one_input(source, source_option)
     selection = Selection.parse(limit, shard)
     inputs = describe_inputs(source, model=model)
     if dry_run:
-        bad = Rejects(None)
-        count = sum(1 for _ in read_samples(source, bad, selection))
-        render.summary(session, "train (dry run)", {"samples": count, "rejected": bad.count, "steps": settings.steps})
+        _count(session, source, selection, settings.steps)
         return
     identity = session.identity("train", settings, inputs, selection, stage=stage)
     rejected = options.rejects_file(rejects, str(output))
@@ -62,15 +72,66 @@ def train(
         already = options.already(run.finished)
         if not run.finished:
             bad = Rejects(rejected, keep=True)
-            samples = [
-                sample.with_prompt_type("normal") if stage == 1 else sample
-                for sample in read_samples(source, bad, selection)
-            ]
-            from ovrl.train.launch import launch
-
-            with render.steps(session, f"train stage {stage}", settings.steps) as on_step:
-                figures = launch(samples, model, output, settings, rejects=bad, seed=session.seed, on_step=on_step)
+            read = read_samples(source, bad, selection)
+            samples = [sample.with_prompt_type("normal") if stage == 1 else sample for sample in read]
+            figures = _launch(session, samples, model, output, settings, validate, bad, stage=stage, track=track or ())
             run.finish(figures | bad.counts(), _OUTPUTS)
         counts = run.counts
     render.summary(session, f"train stage {stage}", {**counts, "output": str(output)} | already)
     check_counts(counts, fail_on, str(rejected))
+
+
+def _count(session: Session, source: str, selection: Selection, steps: int) -> None:
+    """Count the samples and do nothing else."""
+    from ovrl.rejects import Rejects
+    from ovrl.samples import read_samples
+
+    bad = Rejects(None)
+    count = sum(1 for _ in read_samples(source, bad, selection))
+    render.summary(session, "train (dry run)", {"samples": count, "rejected": bad.count, "steps": steps})
+
+
+def _launch(
+    session: Session,
+    samples: Any,
+    model: str,
+    output: Path,
+    settings: Any,
+    validate: Any,
+    bad: Any,
+    *,
+    stage: int,
+    track: Sequence[str],
+) -> dict[str, Any]:
+    """Run the training, with what is to be seen of it, and return its counts."""
+    from ovrl.train.launch import launch
+    from ovrl.train.trackers import open_trackers
+    from ovrl.train.validate import Validation
+
+    tell = open_trackers(track, output, settings.model_dump(mode="json"))
+    validation = Validation(output, validate, settings, stage=stage, seed=session.seed)
+    with live.watching(session, f"train stage {stage}", settings.steps) as show:
+
+        def on_step(line: dict[str, Any]) -> None:
+            show(line)
+            tell(line)
+
+        return launch(
+            samples, model, output, settings, rejects=bad, seed=session.seed, on_step=on_step, validation=validation
+        )
+
+
+def _first_policy(model: str | None, run: Path | None) -> str:
+    """Return the model that the run starts from.
+
+    Raises:
+        UsageError: it is given twice or not at all, or the run that it is to come from has not ended.
+    """
+    if (model is None) == (run is None):
+        raise UsageError("give either --model MODEL or --from RUN")
+    if run is None:
+        assert model is not None
+        return model
+    if not (run / "final").is_dir():
+        raise UsageError(f"{run} has no final model; let that run end, or give --model with one of its checkpoints")
+    return str(run / "final")

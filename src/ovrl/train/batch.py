@@ -3,8 +3,9 @@
 Axes: b completions, p tokens of the longest prompt, t tokens of the longest completion.
 """
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,6 +23,9 @@ class Item:
     trajectory: Trajectory
     advantage: Sequence[float]
     """[T] one for each sampled token."""
+    group: int = 0
+    """Number of its group in the step, from 0."""
+    sample_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +48,29 @@ class Batch:
     """[b, t] natural-log probabilities under the policy that sampled."""
     advantage: Tensor
     """[b, t]."""
+    versions: Tensor
+    """[b, t] policy version that sampled each token."""
+    truncated: Tensor
+    """[b] True where the limit cut the completion."""
+    groups: Tensor
+    """[b] number of the completion's group in the step, from 0."""
+    rewards: Tensor
+    """[b]; NaN where a completion could not be judged."""
+    proximal: Tensor | None = None
+    """[b, t] natural-log probabilities before the first update of the step; None: the policy itself is the anchor."""
+    aux: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    """[b, t] each: `logp@ref` under the reference policy, `logp@<view>` under a changed image."""
 
 
 def items(
     groups: Sequence[Group], prompts: Sequence[Prompt], credit: Sequence[Sequence[Sequence[float]]]
 ) -> list[Item]:
-    """Return the completions of a step, each with its prompt and advantages; empty ones are left out."""
+    """Return the completions of a step, each with its prompt and advantages; those without any are left out."""
     return [
-        Item(prompt, trajectory, advantage)
-        for group, prompt, advantages in zip(groups, prompts, credit, strict=True)
+        Item(prompt, trajectory, advantage, index, group.sample.id)
+        for index, (group, prompt, advantages) in enumerate(zip(groups, prompts, credit, strict=True))
         for trajectory, advantage in zip(group.trajectories, advantages, strict=True)
-        if trajectory.token_ids
+        if trajectory.token_ids and advantage
     ]
 
 
@@ -106,7 +122,16 @@ def collate(policy: Policy, part: Sequence[Item]) -> Batch:
         mask=mask,
         behaviour=_padded([item.trajectory.logprobs for item in part], longest, 0.0, torch.float32, device),
         advantage=_padded([item.advantage for item in part], longest, 0.0, torch.float32, device),
+        versions=_padded([item.trajectory.versions for item in part], longest, 0, torch.long, device),
+        truncated=torch.tensor([item.trajectory.finish_reason == "length" for item in part], device=device),
+        groups=torch.tensor([item.group for item in part], device=device),
+        rewards=torch.tensor([_reward(item) for item in part], device=device),
     )
+
+
+def _reward(item: Item) -> float:
+    reward = item.trajectory.score.reward
+    return math.nan if reward is None else reward
 
 
 def _padded(

@@ -2,19 +2,34 @@
 
 checkpoints/step-000250/   model and processor, loadable by the Auto classes
     trainer.pt             optimizer and random generators
-    progress.json          ledger and sampler state
+    progress.json          how far the journal was, and the sampler's state
 """
 
 import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ovrl import store
-from ovrl.train.learner import Learner
 
 _PROGRESS, _TRAINER = "progress.json", "trainer.pt"
+
+
+class Keeper(Protocol):
+    """What has a state to keep; a learner."""
+
+    def save(self, path: Path) -> None:
+        """Write the model as a directory."""
+        ...
+
+    def save_state(self, path: Path) -> None:
+        """Write what is not in the model: optimizer, random generators."""
+        ...
+
+    def load_state(self, path: Path) -> None:
+        """Read back what `save_state` wrote."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +44,7 @@ class Checkpoint:
         """Return what the loop saved."""
         return json.loads((self.path / _PROGRESS).read_text())
 
-    def restore(self, learner: Learner) -> None:
+    def restore(self, learner: Keeper) -> None:
         """Give the learner its optimizer state back; its weights were loaded from `path`."""
         learner.load_state(self.path / _TRAINER)
 
@@ -47,7 +62,7 @@ def _complete(folder: Path) -> list[Checkpoint]:
     return sorted(points, key=lambda point: point.step)
 
 
-def save(run: Path, step: int, learner: Learner, progress: dict[str, Any], *, keep: int) -> Checkpoint:
+def save(run: Path, step: int, learner: Keeper, progress: dict[str, Any], *, keep: int) -> Checkpoint:
     """Write a checkpoint, rename it into place, and remove the oldest beyond `keep`."""
     folder = run / "checkpoints"
     folder.mkdir(exist_ok=True)

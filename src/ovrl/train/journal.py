@@ -1,71 +1,83 @@
-"""The journal of a run: one line for each event, checksummed, durable before what it announces happens.
+"""The journal of a run: one line for each event, checksummed, in the order in which things happened.
 
-    {"event": "take", "step": 12, "gids": [...], "crc": ...}        before the first gradient of step 12
-    {"event": "trained", "step": 12}                                after its optimizer update
-    {"event": "checkpoint", "step": 13}                             weights of version 13 are on disk
-    {"event": "resume", "step": 10}                                 a run goes on from version 10
+    {"event":"plan","gid":7,"row":3,"crc":...}          group 7 asks for row 3
+    {"event":"done","gid":7,"oldest":2,"rewards":[...]} sampled, scored and written down; or
+    {"event":"reject","gid":7,"reason":"zero_variance"}
+    {"event":"take","step":2,"gids":[...]}              on the disk before the first gradient of step 2
+    {"event":"trained","step":2}                        after its optimizer update
+    {"event":"publish","version":3,"lead":16}           the engines sample with the new weights
+    {"event":"checkpoint","step":3}                     weights of version 3 are on the disk
+    {"event":"restart","step":3}                        a run goes on; what was running is sampled again
 
-What follows the last checkpoint is repeated on resume; its batches must be the same again.
+Events are collected, and reach the disk together: `sync` waits for all of them.
 """
 
-import json
+import logging
 import os
 import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
+log = logging.getLogger(__name__)
+
+_MARK = b',"crc":'
+
 
 class Journal:
-    """Append-only. A torn last line, as a kill leaves it, is cut."""
+    """Append-only. A torn end, as a kill leaves it, is cut."""
 
     def __init__(self, path: Path) -> None:
         """Open the journal and read the events that are there."""
-        self._path = path
         self.events: list[dict[str, Any]] = []
         """What earlier runs wrote, oldest first."""
+        self._waiting: list[bytes] = []
         whole = 0
         if path.exists():
-            with path.open("rb") as file:
-                for line in file:
-                    event = _decode(line)
-                    if event is None:
-                        break
-                    self.events.append(event)
-                    whole += len(line)
-            os.truncate(path, whole)
-        self._file = path.open("ab")
+            for event, size in _read(path):
+                self.events.append(event)
+                whole += size
+            if torn := path.stat().st_size - whole:
+                log.warning("%s: %d bytes behind the last whole record are cut", path, torn)
+                os.truncate(path, whole)
+        self.count = len(self.events)
+        """Events so far, those of this run included."""
+        self._file = path.open("ab", buffering=0)
 
-    def append(self, event: str, **values: Any) -> None:
-        """Write one event and wait until the disk has it."""
-        body = {"event": event, **values}
-        body["crc"] = _crc(body)
-        self._file.write((json.dumps(body) + "\n").encode())
-        self._file.flush()
-        os.fsync(self._file.fileno())
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Add an event, {"event": its name, ...}; it is on the disk after the next `sync`."""
+        body = orjson.dumps(event)
+        self._waiting.append(body[:-1] + _MARK + b"%d}\n" % zlib.crc32(body))
+        self.count += 1
 
-    def taken(self, step: int) -> list[int] | None:
-        """Return the groups that an earlier run took for a step, or None."""
-        found: list[int] | None = None
-        for event in self.events:
-            if event["event"] == "take" and event["step"] == step:
-                found = event["gids"]
-        return found
+    def sync(self) -> None:
+        """Wait until the disk has every event."""
+        if self._waiting:
+            write_through(self._file.fileno(), b"".join(self._waiting))
+            self._waiting.clear()
 
     def close(self) -> None:
-        """Close the file."""
+        """Write what waits, and close the file."""
+        self.sync()
         self._file.close()
 
 
-def _decode(line: bytes) -> dict[str, Any] | None:
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        event = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    crc = event.pop("crc", None)
-    return event if crc == _crc(event) else None
+def write_through(descriptor: int, data: bytes) -> None:
+    """Write all of the data, and wait until the disk has it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    os.fsync(descriptor)
 
 
-def _crc(body: dict[str, Any]) -> int:
-    return zlib.crc32(json.dumps(body, sort_keys=True).encode())
+def _read(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield each event with the length of its line, up to the first that is not as it was written."""
+    with path.open("rb") as file:
+        for line in file:
+            head, mark, tail = line.rpartition(_MARK)
+            body = head + b"}"
+            if not mark or tail != b"%d}\n" % zlib.crc32(body):
+                return
+            yield orjson.loads(body), len(line)

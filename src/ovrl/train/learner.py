@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,10 +14,12 @@ from torch import Tensor
 
 from ovrl.errors import UsageError
 from ovrl.rollout.policy import Policy
-from ovrl.train.batch import Item, collate, micro_batches
+from ovrl.train import views
+from ovrl.train.aggregation import Totals
+from ovrl.train.batch import Batch, Item, collate, micro_batches
 from ovrl.train.recipe import Recipe
 from ovrl.train.settings import TrainSettings
-from ovrl.train.step import Tally, accumulate
+from ovrl.train.step import Tally, accumulate, token_logp
 
 
 class Learner:
@@ -61,15 +64,16 @@ class Learner:
         lr = self._set_rate(number)
         prompts = self._prompt_tokens(items)
         tally = Tally()
-        tokens = sum(len(item.trajectory.token_ids) for item in items)
+        totals = Totals.of(items)
         for part in micro_batches(items, prompts, self._settings.batch.max_tokens):
             batch = collate(self.policy, part)
+            batch = replace(batch, aux=self._viewed(part, batch, number))
             accumulate(
                 self._model,
                 batch,
                 self._recipe,
                 self._banned,
-                step_tokens=tokens,
+                totals=totals,
                 tally=tally,
                 backward=cast(Any, self._accelerator).backward,
             )
@@ -78,14 +82,25 @@ class Learner:
         if finite:  # a step with an infinite gradient would end the run; it is left out and reported
             self._optimizer.step()
         self._optimizer.zero_grad()
-        figures = {
-            name: tally.mean(name) for name in ("loss", "entropy", "clip_fraction", "behaviour_kl", "behaviour_masked")
-        } | {"behaviour_gap_max": tally.sums["behaviour_gap_max"], "grad_norm": float(cast(Tensor, norm)), "lr": lr}
+        figures = tally.figures() | {"grad_norm": float(cast(Tensor, norm)), "lr": lr}
         return {
             **{name: value if math.isfinite(value) else None for name, value in figures.items()},
             "tokens_trained": tally.tokens,
             "update_skipped": not finite,
         }
+
+    def _viewed(self, part: Sequence[Item], batch: Batch, number: int) -> dict[str, Tensor]:
+        """Return the log-probabilities under each view of the recipe, [b, t]; NaN where there is no image."""
+        found: dict[str, Tensor] = {}
+        for view in views.distinct(self._recipe.views):
+            logp = torch.full_like(batch.behaviour, torch.nan)
+            if changed := views.under(view, part, step=number, seed=self._recipe.seed):
+                seen = collate(self.policy, list(changed.values()))
+                with torch.no_grad():
+                    values, _ = token_logp(self._model, seen, self._banned)
+                logp[list(changed), : values.shape[1]] = values
+            found[f"logp@{view.name}"] = logp
+        return found
 
     def _set_rate(self, number: int) -> float:
         """Set and return the learning rate of a step: a linear rise, then constant."""

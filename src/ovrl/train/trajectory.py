@@ -1,6 +1,6 @@
 """What was sampled for training: completions in groups. Row ids and numbers, no pixels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,19 +38,21 @@ class Group:
         return [trajectory.score.reward for trajectory in self.trajectories]
 
     @property
+    def accuracies(self) -> list[float]:
+        """How right each completion is: the part of its reward that is called accuracy, or else the reward.
+
+        Bonuses for form or length say nothing about difficulty. 0 where a completion could not be judged.
+        """
+        return [t.score.components.get("accuracy", t.score.reward or 0.0) for t in self.trajectories]
+
+    @property
     def version_oldest(self) -> int:
         """Oldest policy version that contributed a token."""
         return min(min(t.versions, default=0) for t in self.trajectories)
 
 
-def encode(group: Group, *, step: int | None, rejected: str | None) -> list[dict[str, Any]]:
-    """Return the lines of `trajectories/*.jsonl` for a group.
-
-    Args:
-        group: the group.
-        step: the step that trains it, or None.
-        rejected: why it is not trained, or None.
-    """
+def encode(group: Group) -> list[dict[str, Any]]:
+    """Return the lines of `trajectories/*.jsonl` for a group, without its fate: what `spool` appends."""
     return [
         {
             "group_id": group.gid,
@@ -61,21 +63,19 @@ def encode(group: Group, *, step: int | None, rejected: str | None) -> list[dict
             "status": t.score.status,
             "version_oldest": min(t.versions, default=None),
             "version_newest": max(t.versions, default=None),
-            "step": step,
-            "rejected": rejected,
             "components": dict(t.score.components),
             "extracted": t.score.extracted,
             "finish_reason": t.finish_reason,
             "completion": t.text,
-            "token_ids": list(t.token_ids),
-            "logprobs": list(t.logprobs),
-            "versions": list(t.versions),
+            "token_ids": t.token_ids,
+            "logprobs": t.logprobs,
+            "versions": t.versions,
         }
         for t in group.trajectories
     ]
 
 
-def decode(lines: list[Mapping[str, Any]], sample: Sample) -> Group:
+def decode(lines: Sequence[Mapping[str, Any]], sample: Sample) -> Group:
     """Return the group that `encode` wrote as `lines`."""
     trajectories = tuple(
         Trajectory(
