@@ -9,11 +9,11 @@ from ovrl.rollout.engine import Request, Sampling
 from ovrl.rollout.policy import Policy
 from ovrl.rollout.transformers_engine import TransformersEngine
 from ovrl.train import batch
-from ovrl.train.batch import Item, collate, micro_batches
+from ovrl.train.batch import Item
 from ovrl.train.learner import Learner
 from ovrl.train.recipe import Recipe
-from ovrl.train.step import token_logp
 from ovrl.train.trajectory import Group, Trajectory
+from training import made_items, one_batch
 
 
 def sampled_items(policy: Policy, samples, size: int = 3) -> list[Item]:
@@ -51,9 +51,9 @@ def test_the_learner_finds_the_log_probabilities_that_the_engine_reported(model,
     policy = Policy.load(model)
     items = sampled_items(policy, samples)
     learner = Learner(policy, Recipe(tiny_settings().objective), tiny_settings())
-    both = collate(policy, items)
+    both, _ = one_batch(policy, items)
     with torch.no_grad():
-        logp, entropy = token_logp(policy.model, both, learner._banned)
+        logp, entropy = learner._model(both)
     assert torch.allclose(logp[both.mask], both.behaviour[both.mask], atol=1e-4)
     assert (entropy[both.mask] > 0).all()
 
@@ -87,8 +87,8 @@ def test_the_gradient_is_the_token_mean_of_the_objective(model, samples, tiny_se
     items = sampled_items(policy, samples)
     settings = tiny_settings(optimizer={"lr": 1e-3, "clip_norm": 1e9})
     learner = Learner(policy, Recipe(settings.objective), settings)
-    both = collate(policy, items)
-    logp, _ = token_logp(policy.model, both, learner._banned)
+    both, _ = one_batch(policy, items)
+    logp, _ = learner._model(both)
     logp = logp[both.mask]
     weight = (logp.detach() - both.behaviour[both.mask]).exp()
     by_hand = -(weight * (logp - logp.detach()).exp() * both.advantage[both.mask]).mean()
@@ -104,12 +104,12 @@ def test_a_good_reply_becomes_likelier_and_a_bad_one_rarer(model, samples, tiny_
     policy = Policy.load(model)
     items = sampled_items(policy, samples[:1], size=2)
     learner = Learner(policy, Recipe(tiny_settings().objective), tiny_settings())
-    both = collate(policy, items)
+    both, order = one_batch(policy, items)
 
     def likelihood() -> list[float]:
         with torch.no_grad():
-            logp, _ = token_logp(policy.model, both, learner._banned)
-        return torch.where(both.mask, logp, 0.0).sum(dim=1).tolist()
+            logp, _ = learner._model(both)
+        return [total for _, total in sorted(zip(order, logp.sum(dim=1).tolist(), strict=True))]
 
     bad, good = likelihood()
     for number in range(3):
@@ -119,27 +119,16 @@ def test_a_good_reply_becomes_likelier_and_a_bad_one_rarer(model, samples, tiny_
     assert good_after - bad_after > good - bad
 
 
-@pytest.mark.parametrize("budget", [1, 50, 120, 10_000])
-def test_micro_batches_hold_every_item_once_and_keep_the_budget(budget):
-    lengths = [3, 30, 7, 7, 12, 1, 25]
-    prompts = [10, 40, 10, 22, 10, 40, 10]
-    items = [Item(None, Trajectory(k=i, text="", token_ids=(1,) * n, logprobs=(0.0,) * n, versions=(0,) * n,
-                                   finish_reason="stop", score=Score(reward=0.0)), [0.0] * n)
-             for i, n in enumerate(lengths)]  # fmt: skip
-    parts = list(micro_batches(items, prompts, budget))
-    assert sorted(item.trajectory.k for part in parts for item in part) == list(range(len(lengths)))
-    for part in parts:
-        width = max(prompts[i.trajectory.k] for i in part) + max(len(i.trajectory.token_ids) for i in part)
-        assert len(part) == 1 or len(part) * width <= budget
-
-
-def test_freezing_the_vision_tower_leaves_its_weights(model, samples, tiny_settings):
+@pytest.mark.parametrize("tower", [False, True])
+@pytest.mark.parametrize("projector", [False, True])
+def test_what_is_frozen_keeps_its_weights_and_the_rest_moves(model, samples, tiny_settings, tower, projector):
     policy = Policy.load(model)
-    items = sampled_items(policy, samples)
-    settings = tiny_settings(learner={"device": "cpu", "freeze_vision": True})
+    items = made_items(policy, samples[:2])
+    settings = tiny_settings(learner={"device": "cpu", "freeze_vision": tower, "freeze_projector": projector})
     learner = Learner(policy, Recipe(settings.objective), settings)
     before = {name: value.clone() for name, value in policy.model.state_dict().items()}
     learner.step(items, 0)
     changed = {n for n, v in policy.model.state_dict().items() if not torch.equal(v, before[n])}
-    assert changed
-    assert not any("visual" in name for name in changed)
+    assert any("language_model" in name for name in changed)
+    assert any("visual.blocks" in name for name in changed) is not tower
+    assert any("visual.merger" in name for name in changed) is not projector

@@ -1,13 +1,19 @@
 """`ovrl train`: samples and a model in, a run directory out."""
 
-from typing import Annotated
+import os
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ovrl import log
 from ovrl.cli import options, render
 from ovrl.cli.session import Session, command
 from ovrl.errors import UsageError
 from ovrl.selection import Selection
+
+if TYPE_CHECKING:
+    from ovrl.records import Sample
+    from ovrl.rejects import Rejects
 
 _OUTPUTS = ("config.yaml", "metrics.jsonl", "journal.jsonl", "trajectories", "final")
 
@@ -56,21 +62,33 @@ def train(
         count = sum(1 for _ in read_samples(source, bad, selection))
         render.summary(session, "train (dry run)", {"samples": count, "rejected": bad.count, "steps": settings.steps})
         return
+
+    def read(bad: "Rejects") -> "list[Sample]":
+        found = read_samples(source, bad, selection)
+        return [sample.with_prompt_type("normal") if stage == 1 else sample for sample in found]
+
+    if int(os.environ.get("RANK", "0")):  # `accelerate launch` started several of us; the first one does the talking
+        from ovrl.train.launch import follow
+
+        log.set_up("quiet")
+        follow(read(Rejects(None)), settings)
+        return
     identity = session.identity("train", settings, inputs, selection, stage=stage)
     rejected = options.rejects_file(rejects, str(output))
     with Directory(output, identity, overwrite=overwrite) as run:
         already = options.already(run.finished)
         if not run.finished:
             bad = Rejects(rejected, keep=True)
-            samples = [
-                sample.with_prompt_type("normal") if stage == 1 else sample
-                for sample in read_samples(source, bad, selection)
-            ]
+            samples = read(bad)
             from ovrl.train.launch import launch
 
             with render.steps(session, f"train stage {stage}", settings.steps) as on_step:
                 figures = launch(samples, model, output, settings, rejects=bad, seed=session.seed, on_step=on_step)
             run.finish(figures | bad.counts(), _OUTPUTS)
+        elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            from ovrl.train.launch import dismiss
+
+            dismiss(settings)
         counts = run.counts
     render.summary(session, f"train stage {stage}", {**counts, "output": str(output)} | already)
     check_counts(counts, fail_on, str(rejected))

@@ -1,91 +1,274 @@
-"""The learner: weights and optimizer on accelerate. One step is one optimizer update."""
+"""The learner: weights and optimizer on accelerate; one process, or several with DDP or DeepSpeed.
+
+Rank 0 is called by the loop and tells the other ranks what to do; they `obey` (see `ranks`).
+"""
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from ovrl.errors import UsageError
+from ovrl.records import Sample
+from ovrl.rollout import anatomy, prompt
 from ovrl.rollout.policy import Policy
-from ovrl.train.batch import Item, collate, micro_batches
+from ovrl.rollout.prompt import Prompt
+from ovrl.train import layout
+from ovrl.train.adapter import Adapter
+from ovrl.train.batch import Batch, Item
+from ovrl.train.feed import EMPTY, Feed
+from ovrl.train.forward import Scorer
+from ovrl.train.layout import EncodedPrompt
+from ovrl.train.ranks import Order, Ranks
 from ovrl.train.recipe import Recipe
-from ovrl.train.settings import TrainSettings
+from ovrl.train.settings import OptimizerSettings, TrainSettings
+from ovrl.train.share import Part, cost, cut, split
 from ovrl.train.step import Tally, accumulate
+from ovrl.train.trajectory import Trajectory
+from ovrl.train.weights import Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A completion as it travels to another rank: a row number in place of the prompt, no pixels."""
+
+    row: int
+    group: int
+    trajectory: Trajectory
+    advantage: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One step."""
+
+    number: int
+    records: Sequence[Record]
+    shares: Sequence[Sequence[Sequence[int]]]
+    """Numbers of the completions by mini-batch and rank."""
+
+
+_ELSEWHERE = Prompt([], ())
+"""Stands for a prompt that this rank has not built."""
 
 
 class Learner:
     """Moves the weights of a policy."""
 
-    def __init__(self, policy: Policy, recipe: Recipe, settings: TrainSettings) -> None:
-        """Take the policy over: its weights change in place from now on."""
+    def __init__(
+        self,
+        policy: Policy,
+        recipe: Recipe,
+        settings: TrainSettings,
+        *,
+        samples: Sequence[Sample] = (),
+        ranks: Ranks | None = None,
+        reference: Policy | None = None,
+    ) -> None:
+        """Take the policy over: its weights change in place from now on.
+
+        Args:
+            policy: loaded on every rank.
+            recipe: the method.
+            settings: resolved settings.
+            samples: what prompts are built from; needed on several ranks, the same on each.
+            ranks: the processes; None: this one alone.
+            reference: a policy that stays, to keep near to; under LoRA `policy` itself: as it is without the adapter.
+
+        Raises:
+            UsageError: the settings ask for what the model has not.
+        """
         self.policy = policy
-        self._recipe = recipe
+        self.recipe = recipe
         self._settings = settings
+        self._samples = samples
+        self._rows = {sample.id: row for row, sample in enumerate(samples)}
+        self._ranks = ranks or Ranks.join(settings)
+        self._accelerator = self._ranks.accelerator
+        if self._ranks.count > 1 and len(self._rows) < len(samples):
+            raise UsageError("several samples have the same id, by which ranks name them to each other")
         options = settings.learner
-        cuda = policy.device.type == "cuda"
-        low = options.precision == "bfloat16" or (options.precision == "auto" and cuda)
-        self._accelerator = Accelerator(cpu=not cuda, mixed_precision="bf16" if low else "no")
-        if self._accelerator.num_processes > 1:
-            raise UsageError("ovrl train runs in one process so far; start it without `accelerate launch`")
-        if options.freeze_vision:
-            _freeze_vision(policy.model)
+        adapter = Adapter(policy, options.lora_rank, options.lora_alpha) if options.lora_rank else None
+        _freeze(policy.model, tower=options.freeze_vision, projector=options.freeze_projector)
         if options.gradient_checkpointing:
-            policy.model.gradient_checkpointing_enable()
-        optimizer = settings.optimizer
-        self._optimizer = torch.optim.AdamW(
-            [weight for weight in policy.model.parameters() if weight.requires_grad],
-            lr=optimizer.lr,
-            betas=(optimizer.beta1, optimizer.beta2),
-            eps=optimizer.eps,
-            weight_decay=optimizer.weight_decay,
-        )
-        self._model, self._optimizer = cast(Any, self._accelerator).prepare(policy.model, self._optimizer)
-        self._banned = policy.banned()
+            _checkpoint_activations(policy.model)
+        scorer = Scorer(policy)
+        self._image_token = scorer.image_token
+        optimizer = _optimizer(policy.model, settings.optimizer)
+        self._model, self._optimizer = cast(Any, self._accelerator).prepare(scorer, optimizer)
+        self._weights = Weights(policy, adapter, sharded=self._ranks.zero == 3)
+        self._reference = reference
+        self._width = int(cast(Any, policy.model.config.get_text_config()).hidden_size)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the policy's model always holds the weights that `weights` yields, so that an engine can share it."""
+        return self._weights.in_place
 
     def step(self, items: Sequence[Item], number: int) -> dict[str, Any]:
-        """Make one optimizer update from the items of a step and return its figures; None for what is not finite.
+        """Make one step from the items and return its figures; None for what is not finite.
 
-        The gradient is the mean over all sampled tokens of the step, however they are packed.
+        The gradient is the mean over all sampled tokens of an update, however they are packed and shared out.
 
         Args:
             items: completions with their advantages; at least one.
             number: of the step, from 0; decides the learning rate.
+
+        Raises:
+            OvrlError: a rank failed to prepare its share; nothing has changed.
         """
+        shares = self._shares(items)
+        if self._ranks.count > 1:
+            records = [Record(self._rows[i.sample_id], i.group, i.trajectory, i.advantage) for i in items]
+            self._ranks.tell("step", Work(number, records, shares))
+        return self._work(items, shares, number)
+
+    def obey(self, order: Order) -> None:
+        """Do what rank 0 tells, in the same collectives."""
+        if order.verb == "step":
+            work: Work = order.values
+            items = [
+                Item(_ELSEWHERE, r.trajectory, r.advantage, r.group, self._samples[r.row].id) for r in work.records
+            ]
+            self._work(items, work.shares, work.number)
+        elif order.verb == "gather":
+            self._weights.follow(adapter=order.values)
+        elif order.verb == "save_state":
+            self._save_state(order.values)
+        else:
+            assert order.verb == "load_state", order.verb
+            self._load_state(order.values)
+
+    def _shares(self, items: Sequence[Item]) -> list[list[list[int]]]:
+        """Return the numbers of the items, by mini-batch and rank; whole groups are in one mini-batch."""
+        groups = list(dict.fromkeys(item.group for item in items))
+        updates = min(self._settings.objective.minibatches, len(groups))
+        members = {group: [i for i, item in enumerate(items) if item.group == group] for group in groups}
+        shares: list[list[list[int]]] = []
+        for update in range(updates):
+            chosen = groups[update::updates]
+            order = [i for group in chosen for i in members[group]]
+            costs: dict[int, list[float]] = {}
+            for group in chosen:
+                one = items[members[group][0]].prompt
+                size = 0 if self._ranks.count == 1 else layout.estimated_tokens(self.policy, one)
+                lengths = [len(items[i].trajectory.token_ids) for i in members[group]]
+                costs[group] = [cost(size, self._width), *(cost(size + n, self._width) - size for n in lengths)]
+            shares.append([[order[i] for i in share] for share in split(costs, self._ranks.count)])
+        return shares
+
+    def _work(self, items: Sequence[Item], shares: Sequence[Sequence[Sequence[int]]], number: int) -> dict[str, Any]:
+        """Make one step together with the other ranks."""
         self._model.train()
         lr = self._set_rate(number)
-        prompts = self._prompt_tokens(items)
-        tally = Tally()
-        tokens = sum(len(item.trajectory.token_ids) for item in items)
-        for part in micro_batches(items, prompts, self._settings.batch.max_tokens):
-            batch = collate(self.policy, part)
-            accumulate(
-                self._model,
-                batch,
-                self._recipe,
-                self._banned,
-                step_tokens=tokens,
-                tally=tally,
-                backward=cast(Any, self._accelerator).backward,
-            )
+        mine = [share[self._ranks.rank] for share in shares]
+        prompts = self._ranks.together(lambda: self._encoded(items, [i for share in mine for i in share]))
+        plans = [self._cut(items, prompts, share) for share in mine]
+        counts = [max(found) for found in zip(*self._ranks.gather([len(plan) for plan in plans]), strict=True)]
+        feed = Feed(
+            items,
+            prompts,
+            [[*plan, *[EMPTY] * (count - len(plan))] for plan, count in zip(plans, counts, strict=True)],
+            pad_id=self.policy.pad_id,
+            image_token=self._image_token,
+            device=self._accelerator.device,
+        )
+        found = self._before(feed)
+        tally, norms, skipped = Tally(), list[float](), False
+        for update, share in enumerate(shares):
+            tokens = sum(len(items[i].trajectory.token_ids) for part in share for i in part)
+            norm, finite = self._update(feed.batches(update, found), counts[update], tokens, tally)
+            norms.append(norm)
+            skipped |= not finite
+        tally = Tally.merged(self._ranks.gather(tally))
+        figures = {
+            name: tally.mean(name) for name in ("loss", "entropy", "clip_fraction", "behaviour_kl", "behaviour_masked")
+        } | {
+            "behaviour_gap_max": tally.sums["behaviour_gap_max"],
+            "grad_norm": math.fsum(norms) / len(norms),
+            "lr": lr,
+        }
+        return {
+            **{name: value if math.isfinite(value) else None for name, value in figures.items()},
+            "tokens_trained": tally.tokens,
+            "update_skipped": skipped,
+        }
+
+    def _encoded(self, items: Sequence[Item], mine: Sequence[int]) -> dict[int, EncodedPrompt]:
+        """Return the prompt of each of this rank's groups, encoded once for the whole step."""
+        firsts = {items[i].group: items[i] for i in mine}
+        pixels = self._settings.batch.max_pixels
+        built = [
+            prompt.build(self._samples[self._rows[item.sample_id]], max_pixels=pixels)
+            if item.prompt is _ELSEWHERE
+            else item.prompt
+            for item in firsts.values()
+        ]
+        return dict(zip(firsts, layout.encode(self.policy, built), strict=True))
+
+    def _cut(self, items: Sequence[Item], prompts: Mapping[int, EncodedPrompt], share: Sequence[int]) -> list[Part]:
+        packing = self._settings.learner.packing
+        if self._image_token is None:
+            packing = "padded"  # whoever puts images in place by itself wants one completion in a row
+        return cut(
+            {i: items[i].group for i in share},
+            {group: len(prompts[group].ids) for group in {items[i].group for i in share}},
+            {i: len(items[i].trajectory.token_ids) for i in share},
+            packing="cheaper" if packing == "auto" else packing,
+            budget=self._settings.batch.max_tokens,
+            width=self._width,
+        )
+
+    def _before(self, feed: Feed) -> dict[str, dict[int, list[float]]]:
+        """Return the log-probabilities under the policy as it is before the step, and the reference, where needed."""
+        objective = self._settings.objective
+        found: dict[str, dict[int, list[float]]] = {}
+        if objective.anchor == "recompute":
+            found["proximal"] = feed.score(self._model)
+        if self._reference is self.policy:
+            assert self._weights.adapter is not None, "the policy is its own reference only beside an adapter"
+            with self._weights.adapter.disabled():
+                found["logp@ref"] = feed.score(self._model)
+        elif self._reference is not None:
+            found["logp@ref"] = feed.score(Scorer(self._reference))
+        return found
+
+    def _update(self, batches: Iterator[Batch], count: int, tokens: int, tally: Tally) -> tuple[float, bool]:
+        """Make one optimizer update; return the norm of the gradient, and whether it was finite and so applied."""
+        for i, batch in enumerate(batches):
+            last = i == count - 1
+
+            def backward(loss: Tensor, last: bool = last) -> None:
+                scaled = loss * self._ranks.count  # gradients are averaged over the ranks, and we want their sum
+                if self._ranks.zero:
+                    self._model.set_gradient_accumulation_boundary(last)
+                    self._model.backward(scaled)
+                else:
+                    cast(Any, self._accelerator).backward(scaled)
+
+            with nullcontext() if last or self._ranks.zero else self._apart():
+                accumulate(self._model, batch, self.recipe, step_tokens=tokens, tally=tally, backward=backward)
+        if self._ranks.zero:
+            self._model.step()
+            skipped = bool(self._optimizer.optimizer.overflow)
+            return float("nan") if skipped else float(self._model.get_global_grad_norm()), not skipped
         norm = self._accelerator.clip_grad_norm_(self._model.parameters(), self._settings.optimizer.clip_norm)
         finite = bool(torch.isfinite(cast(Tensor, norm)))
         if finite:  # a step with an infinite gradient would end the run; it is left out and reported
             self._optimizer.step()
         self._optimizer.zero_grad()
-        figures = {
-            name: tally.mean(name) for name in ("loss", "entropy", "clip_fraction", "behaviour_kl", "behaviour_masked")
-        } | {"behaviour_gap_max": tally.sums["behaviour_gap_max"], "grad_norm": float(cast(Tensor, norm)), "lr": lr}
-        return {
-            **{name: value if math.isfinite(value) else None for name, value in figures.items()},
-            "tokens_trained": tally.tokens,
-            "update_skipped": not finite,
-        }
+        return float(cast(Tensor, norm)), finite
+
+    def _apart(self) -> AbstractContextManager[Any]:
+        """Return a context in which gradients are added up without a word to the other ranks."""
+        return self._accelerator.no_sync(self._model)
 
     def _set_rate(self, number: int) -> float:
         """Set and return the learning rate of a step: a linear rise, then constant."""
@@ -95,50 +278,107 @@ class Learner:
             group["lr"] = lr
         return lr
 
-    def _prompt_tokens(self, items: Sequence[Item]) -> list[int]:
-        """Return the length of each item's prompt; a group's prompt is encoded once."""
-        prompts = {id(item.prompt): item.prompt for item in items}
-        lengths = dict(zip(prompts, self.policy.encode(list(prompts.values())).lengths, strict=True))
-        return [lengths[id(item.prompt)] for item in items]
-
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the weights by name, as an engine loads them."""
-        yield from self.policy.model.state_dict().items()
+        """Yield the weights by name, as an engine loads them; those of an adapter are added in."""
+        yield from self._gathered(adapter=False)
+
+    def _gathered(self, *, adapter: bool) -> Iterator[tuple[str, Tensor]]:
+        if self._weights.sharded:
+            self._ranks.tell("gather", adapter)
+        yield from self._weights.lead(adapter=adapter)
 
     def save(self, path: Path) -> None:
-        """Write model and processor as a Hugging Face directory."""
-        self.policy.save(path)
+        """Write model and processor as a Hugging Face directory; an adapter beside it, in `adapter/`."""
+        if self.in_place:
+            self.policy.save(path)
+        else:
+            adapter = dict(self._gathered(adapter=True)) if self._weights.adapter is not None else {}
+            self._weights.save(path, dict(self.weights()), adapter)
 
     def save_state(self, path: Path) -> None:
         """Write what a resumed run needs beyond the weights: optimizer and random generators."""
-        state = {
-            "optimizer": self._optimizer.state_dict(),
+        if self._ranks.zero:  # else rank 0 has all of it
+            self._ranks.tell("save_state", path)
+        self._save_state(path)
+
+    def load_state(self, path: Path) -> None:
+        """Read back what `save_state` wrote; the weights come from the policy."""
+        if self._ranks.count > 1:
+            self._ranks.tell("load_state", path)
+        self._load_state(path)
+
+    def _save_state(self, path: Path) -> None:
+        state: dict[str, Any] = {
+            "ranks": self._ranks.count,
             "torch_rng": torch.get_rng_state(),
             "numpy_rng": np.random.get_state(),
             "python_rng": random.getstate(),
         }
+        if self._ranks.zero:  # each rank holds a part of it
+            self._model.save_checkpoint(str(path), tag=f"zero{self._ranks.zero}", client_state={"ovrl": state})
+            return
+        state["optimizer"] = self._optimizer.state_dict()
+        if self._weights.adapter is not None:
+            state["adapter"] = {name: value.detach().cpu() for name, value in self._weights.adapter.state().items()}
         torch.save(state, path)
 
-    def load_state(self, path: Path) -> None:
-        """Read back what `save_state` wrote; the weights come from the policy."""
-        state = torch.load(path, weights_only=False)
-        self._optimizer.load_state_dict(state["optimizer"])
+    def _load_state(self, path: Path) -> None:
+        if self._ranks.zero:
+            self._ranks.together(lambda: self._check_shards(path))
+            _, client = self._model.load_checkpoint(str(path), tag=f"zero{self._ranks.zero}")
+            state = client["ovrl"]
+        elif path.is_dir():
+            raise UsageError(f"{path} was written with DeepSpeed; go on with DeepSpeed, too")
+        else:
+            state = torch.load(path, weights_only=False, map_location="cpu")
+            self._optimizer.load_state_dict(state["optimizer"])
+            with torch.no_grad():
+                for name, weight in self._weights.adapter.state().items() if self._weights.adapter else ():
+                    weight.copy_(state["adapter"][name])
         torch.set_rng_state(state["torch_rng"])
         np.random.set_state(state["numpy_rng"])
         random.setstate(state["python_rng"])
 
+    def _check_shards(self, path: Path) -> None:
+        """Refuse a state that other ranks have written: each has its part."""
+        stage, count = self._ranks.zero, self._ranks.count
+        parts = len(list((path / f"zero{stage}").glob("*optim_states.pt")))
+        if parts != count:
+            raise UsageError(
+                f"{path} holds the parts of {parts} ranks with ZeRO-{stage}, and these are {count}; "
+                "go on with as many, and with the same stage"
+            )
 
-def _freeze_vision(model: Any) -> None:
-    tower = next(
-        (
-            part
-            for owner in (model, getattr(model, "model", None))
-            for name in ("visual", "vision_tower", "vision_model")
-            if (part := getattr(owner, name, None)) is not None
-        ),
-        None,
+
+def _optimizer(model: Any, options: OptimizerSettings) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        [weight for weight in model.parameters() if weight.requires_grad],
+        lr=options.lr,
+        betas=(options.beta1, options.beta2),
+        eps=options.eps,
+        weight_decay=options.weight_decay,
     )
-    if tower is None:
-        raise UsageError("train.learner.freeze_vision: this model has no vision tower that ovrl knows")
-    for weight in tower.parameters():
-        weight.requires_grad = False
+
+
+def _freeze(model: Any, *, tower: bool, projector: bool) -> None:
+    """Take the vision tower or the projector behind it, or both, out of the training.
+
+    Raises:
+        UsageError: the model has none that is known.
+    """
+    seen, mapped = anatomy.tower(model), anatomy.projector(model)
+    if (tower and seen is None) or (projector and mapped is None):
+        raise UsageError("train.learner.freeze_vision, freeze_projector: this model has no such part that ovrl knows")
+    behind = set(mapped.parameters()) if mapped is not None else set[nn.Parameter]()
+    if tower and seen is not None:
+        for weight in set(seen.parameters()) - behind:
+            weight.requires_grad = False
+    if projector:
+        for weight in behind:
+            weight.requires_grad = False
+
+
+def _checkpoint_activations(model: Any) -> None:
+    """Forget what the layers computed, and compute it again on the way back."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable()

@@ -3,14 +3,13 @@
 loss = sum over tokens of (weight x clipped surrogate + extra terms) / (tokens of the step)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ovrl.rollout.sampling import mask_banned
 from ovrl.train import objective
 from ovrl.train.batch import Batch
 from ovrl.train.recipe import Recipe
@@ -31,29 +30,21 @@ class Tally:
         """Return the mean over tokens; 0 before anything was added."""
         return self.sums.get(name, 0.0) / max(1, self.tokens)
 
-
-def token_logp(model: Any, batch: Batch, banned: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log-probability and entropy of each sampled token, [b, t]; the first carries the gradient.
-
-    Banned words are left out exactly as the engine leaves them out when it samples.
-    """
-    longest = batch.ids.shape[1]
-    out = model(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        position_ids=batch.positions,
-        logits_to_keep=longest + 1,  # the token before each sampled one predicts it
-        use_cache=False,
-        **batch.extras,
-    )
-    return objective.log_probabilities(mask_banned(out.logits[:, :-1], banned), batch.ids)
+    @staticmethod
+    def merged(parts: "Sequence[Tally]") -> "Tally":
+        """Return what several ranks have added up."""
+        whole = Tally(sum(part.tokens for part in parts))
+        for part in parts:
+            for name, value in part.sums.items():
+                known = whole.sums.get(name, 0.0)
+                whole.sums[name] = max(known, value) if name.endswith("_max") else known + value
+        return whole
 
 
 def accumulate(
     model: Any,
     batch: Batch,
     recipe: Recipe,
-    banned: Tensor,
     *,
     step_tokens: int,
     tally: Tally,
@@ -61,20 +52,19 @@ def accumulate(
 ) -> None:
     """Add one micro-batch's part to the gradient, and its figures to `tally`.
 
-    The step makes one optimizer update, so the proximal policy is the policy itself: its log-probabilities
-    are those of this pass without gradient, and a second forward pass would find the same numbers.
+    Where the batch names none, the proximal policy is the policy itself: before the first update of a step its
+    log-probabilities are those of this pass without gradient, and a second pass would find the same numbers.
 
     Args:
-        model: the policy.
+        model: finds the log-probability and the entropy of each token of a batch, see `Scorer`.
         batch: the micro-batch.
         recipe: weights and extra terms.
-        banned: [v] True on words that are never sampled.
         step_tokens: sampled tokens of the whole step, over all micro-batches and ranks.
         tally: where figures are added up.
         backward: called with the scalar loss.
     """
-    logp, entropy = token_logp(model, batch, banned)
-    proximal = logp.detach()
+    logp, entropy = model(batch)
+    proximal = logp.detach() if batch.proximal is None else batch.proximal
     bounds = recipe.objective
     surrogate, clipped = objective.clipped_surrogate(
         logp, proximal, batch.advantage, batch.mask, clip_low=bounds.clip_low, clip_high=bounds.clip_high
