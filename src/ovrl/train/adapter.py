@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import peft
+import torch
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
@@ -37,7 +38,9 @@ class Adapter:
         inside = {id(layer) for layer in anatomy.decoder.modules() if isinstance(layer, nn.Linear)}
         names = [name for name, layer in policy.model.named_modules() if id(layer) in inside]
         config = peft.LoraConfig(r=rank, lora_alpha=cast(Any, alpha), target_modules=names, lora_dropout=0.0)
-        self._model: Any = peft.get_peft_model(cast(Any, policy.model), config)
+        with torch.random.fork_rng():  # one of the matrices starts at random: the same on every rank
+            torch.manual_seed(0)
+            self._model: Any = peft.get_peft_model(cast(Any, policy.model), config)
 
     def disabled(self) -> AbstractContextManager[None]:
         """Return a context in which the model is what it was."""

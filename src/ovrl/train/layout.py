@@ -152,7 +152,7 @@ def arrange(rows: Sequence[Sequence[Tree]], *, pad_id: int, image_token: int | N
     tree_number = torch.full(shape, -1)
     positions = torch.arange(width).expand(*grid, *shape).clone()
     per_token = {name: value.new_zeros(shape) for name, value in trees[0].prompt.per_token.items()}
-    longest = max((len(tokens) for tree in trees for tokens in tree.branches), default=1)
+    longest = max(1, *(len(tokens) for tree in trees for tokens in tree.branches))
     where = torch.zeros(sum(len(tree.branches) for tree in trees), longest, dtype=torch.long)
     number = completion = 0
     for r, row in enumerate(rows):

@@ -55,15 +55,18 @@ class Ranks:
             UsageError: they were started in a way that is not supported.
         """
         options = settings.learner
+        sharded = parse_flag_from_env("ACCELERATE_USE_DEEPSPEED")
         cuda = options.device == "cuda" or (options.device == "auto" and torch.cuda.is_available())
         low = options.precision == "bfloat16" or (options.precision == "auto" and cuda)
+        backend = None
+        if sharded and not cuda:  # accelerate believes then that there is one process
+            backend = "gloo"
+            _compile_nothing()
         accelerator = Accelerator(
-            # accelerate takes `cpu` for the wish to do without DeepSpeed, which finds the CPU by itself
-            cpu=not cuda and not parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"),
+            cpu=not cuda and not sharded,  # or accelerate does without DeepSpeed, which finds the CPU by itself
             mixed_precision="bf16" if low else "no",
             kwargs_handlers=[
-                InitProcessGroupKwargs(timeout=LIMIT),
-                DistributedDataParallelKwargs(broadcast_buffers=False),  # none of them ever changes
+                InitProcessGroupKwargs(backend=backend, timeout=LIMIT),
             ],
         )
         kind = accelerator.distributed_type
@@ -144,6 +147,16 @@ class Ranks:
                 self.tell("stop")
         self._control = None
         distributed.destroy_process_group()
+
+
+def _compile_nothing() -> None:
+    """Keep DeepSpeed from building its own collectives for ranks on one CPU: gloo does.
+
+    It would compile C++ at the first start, for minutes, and wait for ever where such a build was interrupted once.
+    """
+    from deepspeed import ops
+
+    cast(Any, ops).__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 @dataclass(frozen=True, slots=True)
