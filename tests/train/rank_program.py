@@ -1,13 +1,16 @@
 """What every rank of `test_ranks` runs, under `accelerate launch`; in one process it says what is to be expected.
 
-    python rank_program.py FOLDER NAME
+    python rank_program.py FOLDER NAME CASE...
 
 Rank 0 trains a few steps in each case, stops halfway and goes on, and leaves weights and figures in FOLDER/NAME.pt.
+Case `unreadable`: the images of rank 1 cannot be read. Case `dies`: rank 1 fails in the middle of a forward pass.
 """
 
 import faulthandler
 import sys
 import traceback
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,10 @@ import torch
 
 sys.path.append(str(Path(__file__).parents[1]))
 
+from ovrl.errors import OvrlError
+from ovrl.records import ImageRef
 from ovrl.rollout.policy import Policy
+from ovrl.train.batch import Item
 from ovrl.train.learner import Learner
 from ovrl.train.ranks import Ranks
 from ovrl.train.recipe import Recipe
@@ -29,6 +35,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "frozen": ("qwen2_5_vl", {"freeze_vision": True, "freeze_projector": True}),
     "lora": ("llavaonevision1_5", {"lora_rank": 4}),
     "minibatches": ("qwen2_5_vl", {}),
+    "unreadable": ("qwen2_5_vl", {}),
+    "dies": ("qwen2_5_vl", {}),
 }
 """Model family and learner settings."""
 
@@ -49,40 +57,61 @@ def settings(case: str, budget: int) -> TrainSettings:
     )
 
 
-def make(ranks: Ranks, model: str, chosen: TrainSettings) -> Learner:
+def make(ranks: Ranks, model: str, case: str, budget: int) -> Learner:
+    chosen = settings(case, budget)
     policy = Policy.load(model, device="cpu", dtype="float32")
-    reference = None
-    if chosen.learner.lora_rank:
-        reference = policy
-    return Learner(policy, Recipe(chosen.objective), chosen, samples=mixed_samples(), ranks=ranks, reference=reference)
+    samples = mixed_samples()
+    if case == "unreadable" and ranks.rank:
+        samples = [replace(one, images=tuple(ImageRef(data=b"no image") for _ in one.images)) for one in samples]
+    learner = Learner(
+        policy,
+        Recipe(chosen.objective),
+        chosen,
+        samples=samples,
+        ranks=ranks,
+        reference=policy if chosen.learner.lora_rank else None,
+    )
+    if case == "dies" and ranks.rank:
+        policy.model.get_output_embeddings().register_forward_pre_hook(_fail)
+    return learner
+
+
+def _fail(module: torch.nn.Module, inputs: Any) -> None:
+    raise RuntimeError("the moon is in the wrong quarter")
+
+
+def items_of(learner: Learner, number: int) -> list[Item]:
+    samples = mixed_samples()
+    return made_items(learner.policy, [samples[i] for i in STEPS[number]], size=1 if number == 2 else 3, seed=number)
 
 
 def lead(ranks: Ranks, folder: Path, case: str, name: str, budget: int) -> dict[str, Any]:
     """Train, with a stop after the second step, from which another learner goes on as well."""
-    chosen = settings(case, budget)
     model = str(folder / CASES[case][0])
 
     def start(path: str) -> Learner:
         ranks.tell("start", (path, case, budget))
-        return make(ranks, path, chosen)
+        return make(ranks, path, case, budget)
 
     learner = start(model)
-    samples = mixed_samples()
     figures: list[dict[str, Any]] = []
 
     def steps(learner: Learner, numbers: range) -> dict[str, torch.Tensor]:
-        for number in numbers:
-            items = made_items(learner.policy, [samples[i] for i in STEPS[number]], size=1 if number == 2 else 3, seed=number)
-            figures.append(learner.step(items, number))
-        return {name: value.clone() for name, value in learner.weights()}
+        figures.extend(learner.step(items_of(learner, number), number) for number in numbers)
+        return {name: value.detach().clone() for name, value in learner.weights()}
 
+    if case in ("unreadable", "dies"):
+        try:
+            steps(learner, range(1))
+        except OvrlError as error:
+            return {"error": str(error)}
     first = steps(learner, range(1))
     steps(learner, range(1, 2))
     point = folder / f"{name}-{case}"
     learner.save(point)
     learner.save_state(point / "trainer.pt")
     whole = steps(learner, range(2, 4))
-    again = start(model if chosen.learner.lora_rank else str(point))
+    again = start(model if case == "lora" else str(point))
     again.load_state(point / "trainer.pt")
     return {"first": first, "whole": whole, "resumed": steps(again, range(2, 4)), "figures": figures,
             "saved": str(point)}  # fmt: skip
@@ -93,22 +122,21 @@ def obey(ranks: Ranks) -> None:
     while (order := ranks.hear()).verb != "stop":
         if order.verb == "start":
             path, case, budget = order.values
-            learner = make(ranks, path, settings(case, budget))
+            learner = make(ranks, path, case, budget)
         else:
             assert learner is not None
-            learner.obey(order)
+            with suppress(OvrlError):  # as `launch.follow` does: rank 0 has heard it
+                learner.obey(order)
 
 
 def main(folder: Path, name: str, cases: list[str]) -> None:
-    faulthandler.dump_traceback_later(45, exit=True)  # says where ranks wait for each other
+    faulthandler.dump_traceback_later(200, exit=True)  # says where ranks wait for each other
     ranks = Ranks.join(settings("qwen", 100))
     try:
         if ranks.rank:
             obey(ranks)
             return
-        found = {case: lead(ranks, folder, case, name, 80 if ranks.count > 1 else 100_000) for case in cases}
-        if ranks.count > 1:
-            found["failure"] = failure(ranks, folder)
+        found = {case: lead(ranks, folder, case, name, 150 if ranks.count > 1 else 100_000) for case in cases}
         torch.save(found, folder / f"{name}.pt")
     except BaseException:
         traceback.print_exc()
@@ -117,10 +145,5 @@ def main(folder: Path, name: str, cases: list[str]) -> None:
         ranks.close()
 
 
-def failure(ranks: Ranks, folder: Path) -> str:
-    """Ask for a prompt that no rank can build, and return what rank 0 hears of it."""
-    return ""
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:] or list(CASES))
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])

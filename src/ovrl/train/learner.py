@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers.integrations import unset_hf_deepspeed_config
 
 from ovrl.errors import UsageError
 from ovrl.records import Sample
@@ -103,6 +104,7 @@ class Learner:
         self._image_token = scorer.image_token
         optimizer = _optimizer(policy.model, settings.optimizer)
         self._model, self._optimizer = cast(Any, self._accelerator).prepare(scorer, optimizer)
+        unset_hf_deepspeed_config()  # or models that are loaded later, for an engine, would be shared out as well
         self._weights = Weights(policy, adapter, sharded=self._ranks.zero == 3)
         self._reference = reference
         self._width = int(cast(Any, policy.model.config.get_text_config()).hidden_size)
