@@ -14,7 +14,6 @@ from ovrl.train.batch import Batch, Item
 from ovrl.train.feed import Feed
 from ovrl.train.forward import Scorer
 from ovrl.train.layout import encode
-from ovrl.train.recipe import Recipe
 from ovrl.train.share import Packing, cut
 from ovrl.train.trajectory import Group, Trajectory
 

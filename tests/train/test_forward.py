@@ -1,4 +1,4 @@
-"""The forward pass against the model's own, called the plain way: a completion at a time, with its prompt and images."""
+"""The forward pass against the model's own, called the plain way: one completion with its prompt and images."""
 
 import pytest
 import torch

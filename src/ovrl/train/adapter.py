@@ -3,16 +3,17 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import peft
 import torch
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from ovrl.errors import UsageError
 from ovrl.rollout.anatomy import Anatomy
 from ovrl.rollout.policy import Policy
+
+if TYPE_CHECKING:
+    from peft.tuners.lora import LoraLayer
 
 _NAME = "default"
 """peft's name of an adapter that nobody named."""
@@ -32,6 +33,8 @@ class Adapter:
         Raises:
             UsageError: the model has no language model that ovrl knows.
         """
+        import peft  # takes seconds, and few runs want it
+
         anatomy = Anatomy.of(policy.model)
         if anatomy is None:
             raise UsageError(f"train.learner.lora_rank: not for models of type {policy.model.config.model_type}")
@@ -46,20 +49,22 @@ class Adapter:
         """Return a context in which the model is what it was."""
         return self._model.disable_adapter()
 
-    def layers(self) -> Iterator[tuple[str, LoraLayer]]:
+    def layers(self) -> "Iterator[tuple[str, LoraLayer]]":
         """Yield the layers that have neighbours, with their names in the model as it was."""
+        from peft.tuners.lora import LoraLayer
+
         for name, layer in self._model.base_model.model.named_modules():
             if isinstance(layer, LoraLayer):
                 yield name, layer
 
     @staticmethod
-    def merged(layer: LoraLayer) -> Tensor:
+    def merged(layer: "LoraLayer") -> Tensor:
         """Return the weight of a layer with its neighbours added in."""
         known = cast(Any, layer)
         return known.base_layer.weight.data + known.get_delta_weight(_NAME).to(known.base_layer.weight.dtype)
 
     @staticmethod
-    def parts(layer: LoraLayer) -> list[nn.Linear]:
+    def parts(layer: "LoraLayer") -> list[nn.Linear]:
         """Return the two matrices beside a layer."""
         known = cast(Any, layer)
         return [known.lora_A[_NAME], known.lora_B[_NAME]]

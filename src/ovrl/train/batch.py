@@ -53,7 +53,7 @@ class Batch:
     rewards: Tensor
     """[b]; NaN where a completion could not be judged."""
     proximal: Tensor | None = None
-    """[b, t] natural-log probabilities under the policy at the beginning of the step; None: the policy is still that."""
+    """[b, t] natural-log probabilities before the first update of the step; None: the policy itself is the anchor."""
     aux: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     """[b, t] each, by name: `logp@ref`, natural-log probabilities under the reference policy, and the like."""
 

@@ -13,12 +13,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.integrations import unset_hf_deepspeed_config
 
 from ovrl.errors import UsageError
 from ovrl.records import Sample
-from ovrl.rollout import anatomy, prompt
+from ovrl.rollout import prompt
 from ovrl.rollout.policy import Policy
 from ovrl.rollout.prompt import Prompt
 from ovrl.train import layout
@@ -29,9 +29,10 @@ from ovrl.train.forward import Scorer
 from ovrl.train.layout import EncodedPrompt
 from ovrl.train.ranks import Order, Ranks
 from ovrl.train.recipe import Recipe
-from ovrl.train.settings import OptimizerSettings, TrainSettings
+from ovrl.train.settings import TrainSettings
 from ovrl.train.share import Part, cost, cut, split
 from ovrl.train.step import Tally, accumulate
+from ovrl.train.trainable import checkpoint_activations, freeze, optimizer
 from ovrl.train.trajectory import Trajectory
 from ovrl.train.weights import Weights
 
@@ -97,13 +98,13 @@ class Learner:
             raise UsageError("several samples have the same id, by which ranks name them to each other")
         options = settings.learner
         adapter = Adapter(policy, options.lora_rank, options.lora_alpha) if options.lora_rank else None
-        _freeze(policy.model, tower=options.freeze_vision, projector=options.freeze_projector)
+        freeze(policy.model, tower=options.freeze_vision, projector=options.freeze_projector)
         if options.gradient_checkpointing:
-            _checkpoint_activations(policy.model)
+            checkpoint_activations(policy.model)
         scorer = Scorer(policy)
         self._image_token = scorer.image_token
-        optimizer = _optimizer(policy.model, settings.optimizer)
-        self._model, self._optimizer = cast(Any, self._accelerator).prepare(scorer, optimizer)
+        moved_by = optimizer(policy.model, settings.optimizer)
+        self._model, self._optimizer = cast(Any, self._accelerator).prepare(scorer, moved_by)
         unset_hf_deepspeed_config()  # or models that are loaded later, for an engine, would be shared out as well
         self._weights = Weights(policy, adapter, sharded=self._ranks.zero == 3)
         self._reference = reference
@@ -350,37 +351,3 @@ class Learner:
                 f"{path} holds the parts of {parts} ranks with ZeRO-{stage}, and these are {count}; "
                 "go on with as many, and with the same stage"
             )
-
-
-def _optimizer(model: Any, options: OptimizerSettings) -> torch.optim.AdamW:
-    return torch.optim.AdamW(
-        [weight for weight in model.parameters() if weight.requires_grad],
-        lr=options.lr,
-        betas=(options.beta1, options.beta2),
-        eps=options.eps,
-        weight_decay=options.weight_decay,
-    )
-
-
-def _freeze(model: Any, *, tower: bool, projector: bool) -> None:
-    """Take the vision tower or the projector behind it, or both, out of the training.
-
-    Raises:
-        UsageError: the model has none that is known.
-    """
-    seen, mapped = anatomy.tower(model), anatomy.projector(model)
-    if (tower and seen is None) or (projector and mapped is None):
-        raise UsageError("train.learner.freeze_vision, freeze_projector: this model has no such part that ovrl knows")
-    behind = set(mapped.parameters()) if mapped is not None else set[nn.Parameter]()
-    if tower and seen is not None:
-        for weight in set(seen.parameters()) - behind:
-            weight.requires_grad = False
-    if projector:
-        for weight in behind:
-            weight.requires_grad = False
-
-
-def _checkpoint_activations(model: Any) -> None:
-    """Forget what the layers computed, and compute it again on the way back."""
-    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-    enable()
