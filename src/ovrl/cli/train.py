@@ -12,8 +12,11 @@ from ovrl.errors import UsageError
 from ovrl.selection import Selection
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ovrl.records import Sample
     from ovrl.rejects import Rejects
+    from ovrl.train.settings import TrainSettings
 
 _OUTPUTS = ("config.yaml", "metrics.jsonl", "journal.jsonl", "trajectories", "final")
 
@@ -47,7 +50,6 @@ def train(
     """Train by GRPO. Resumable: stopped at any moment, the same command goes on from the last checkpoint."""
     from ovrl.cli.inputs import describe_inputs
     from ovrl.rejects import Rejects, check_counts
-    from ovrl.samples import read_samples
     from ovrl.store import Directory
     from ovrl.train.settings import TrainSettings, load_preset
 
@@ -59,19 +61,11 @@ def train(
     inputs = describe_inputs(source, model=model)
     if dry_run:
         bad = Rejects(None)
-        count = sum(1 for _ in read_samples(source, bad, selection))
+        count = sum(1 for _ in _read(source, bad, selection, stage))
         render.summary(session, "train (dry run)", {"samples": count, "rejected": bad.count, "steps": settings.steps})
         return
-
-    def read(bad: "Rejects") -> "list[Sample]":
-        found = read_samples(source, bad, selection)
-        return [sample.with_prompt_type("normal") if stage == 1 else sample for sample in found]
-
     if int(os.environ.get("RANK", "0")):  # `accelerate launch` started several of us; the first one does the talking
-        from ovrl.train.launch import follow
-
-        log.set_up("quiet")
-        follow(read(Rejects(None)), settings)
+        _follow(list(_read(source, Rejects(None), selection, stage)), settings)
         return
     identity = session.identity("train", settings, inputs, selection, stage=stage)
     rejected = options.rejects_file(rejects, str(output))
@@ -79,7 +73,7 @@ def train(
         already = options.already(run.finished)
         if not run.finished:
             bad = Rejects(rejected, keep=True)
-            samples = read(bad)
+            samples = list(_read(source, bad, selection, stage))
             from ovrl.train.launch import launch
 
             with render.steps(session, f"train stage {stage}", settings.steps) as on_step:
@@ -92,3 +86,19 @@ def train(
         counts = run.counts
     render.summary(session, f"train stage {stage}", {**counts, "output": str(output)} | already)
     check_counts(counts, fail_on, str(rejected))
+
+
+def _read(source: str, bad: "Rejects", selection: Selection, stage: int) -> "Iterator[Sample]":
+    """Yield the samples in the mode of the stage."""
+    from ovrl.samples import read_samples
+
+    for sample in read_samples(source, bad, selection):
+        yield sample.with_prompt_type("normal") if stage == 1 else sample
+
+
+def _follow(samples: "list[Sample]", settings: "TrainSettings") -> None:
+    """Do what the first rank says, in silence."""
+    from ovrl.train.launch import follow
+
+    log.set_up("quiet")
+    follow(samples, settings)
