@@ -163,7 +163,7 @@ def run_trl(folder: Path, out: Path, steps: int, seed: int) -> None:
 def accuracy(folder: Path, model: Path, out: Path) -> float:
     ovrl("eval", "--model", str(model), "--samples", f"{folder}/heldout.parquet", "--mode", "fast", "-n", "4",
          "--max-new-tokens", str(LONGEST), "-o", str(out))  # fmt: skip
-    return float(json.loads((out / "results.json").read_text())["overall"]["pass_at_1"])
+    return float(json.loads((out / "results.json").read_text())["overall"]["accuracy"])
 
 
 def compare(steps: int, rounds: int, quick: bool) -> None:

@@ -125,13 +125,14 @@ class Learner:
             number: of the step, from 0; decides the learning rate.
 
         Raises:
-            OvrlError: a rank failed to prepare its share; nothing has changed.
+            OvrlError: a rank failed to prepare its share, and nothing has changed; or a rank has ended.
         """
         shares = self._shares(items)
         if self._ranks.count > 1:
             records = [Record(self._rows[i.sample_id], i.group, i.trajectory, i.advantage) for i in items]
             self._ranks.tell("step", Work(number, records, shares))
-        return self._work(items, shares, number)
+        with self._ranks.watching():
+            return self._work(items, shares, number)
 
     def obey(self, order: Order) -> None:
         """Do what rank 0 tells, in the same collectives."""

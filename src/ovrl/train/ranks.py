@@ -4,8 +4,8 @@ Every rank enters every collective in the same order. What one rank alone could 
 before them, and all hear of it; a rank that dies later breaks its connections, and so ends the others.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -115,6 +115,21 @@ class Ranks:
             raise
         self._compare(None)
         return made
+
+    @contextmanager
+    def watching(self) -> Generator[None]:
+        """Say in one line that another rank is gone, in place of what its broken connection says.
+
+        Raises:
+            OvrlError: it is.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            lost = isinstance(error, distributed.DistError) or "closed by peer" in str(error)  # NCCL's; gloo's
+            if self.count > 1 and lost:
+                raise OvrlError("another rank has ended in the middle of a step; its own message says why") from error
+            raise
 
     def gather(self, value: T) -> list[T]:
         """Return the value of every rank, on every rank."""
