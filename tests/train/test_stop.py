@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import forked, make, reply, settings
 
 from ovrl.errors import OvrlError
 from ovrl.records import Question
 from ovrl.rollout.fake import ScriptedEngine
 from ovrl.train import checkpoint, fake, loop
 from ovrl.train.journal import Journal
+from scripted import forked, make, reply, settings
 
 
 class TerminatedError(BaseException):

@@ -1,15 +1,12 @@
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ovrl.errors import OvrlError, UsageError
-from ovrl.records import Score
 from ovrl.rollout.prompt import Prompt
 from ovrl.train import views
-from ovrl.train.batch import Item
-from ovrl.train.trajectory import Trajectory
 from ovrl.train.views import Masked, Noisy
 
 WHITE = Image.new("RGB", (140, 98), "white")
@@ -72,16 +69,3 @@ def test_views_that_agree_are_made_once_and_others_need_names_of_their_own():
     assert views.distinct([Masked(0.5), Noisy(0.1), Masked(0.5)]) == [Masked(0.5), Noisy(0.1)]
     with pytest.raises(UsageError, match="'masked'"):
         views.distinct([Masked(0.5), Masked(0.6)])
-
-
-def test_items_without_images_have_no_view_and_groups_share_one():
-    trajectory = Trajectory(k=0, text="", token_ids=(1,), logprobs=(0.0,), versions=(0,), finish_reason="stop",
-                            score=Score(reward=1.0))  # fmt: skip
-    text, picture = Prompt([], ()), Prompt([], (WHITE,))
-    items = [Item(p, trajectory, [1.0], g, "s") for g, p in enumerate((picture, text, picture))]
-    found = views.under(Masked(0.5), items, step=3, seed=1)
-    assert list(found) == [0, 2]
-    assert found[0].prompt is found[2].prompt
-    assert (np.asarray(found[0].prompt.images[0]) == pixels(Masked(0.5))).all()
-    assert replace(found[2], prompt=picture) == items[2]
-    assert np.asarray(picture.images[0]).min() == 255  # the prompt itself is untouched

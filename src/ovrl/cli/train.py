@@ -1,15 +1,23 @@
 """`ovrl train`: samples and a model in, a run directory out."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ovrl import log
 from ovrl.cli import live, options, render
 from ovrl.cli.session import Session, command
 from ovrl.errors import UsageError
 from ovrl.selection import Selection
+
+if TYPE_CHECKING:
+    from ovrl.records import Sample
+    from ovrl.rejects import Rejects
+    from ovrl.train.settings import TrainSettings
+    from ovrl.train.validate import ValidateSettings
 
 _OUTPUTS = ("config.yaml", "metrics.jsonl", "journal.jsonl", "trajectories", "final")
 
@@ -33,7 +41,7 @@ def train(
         Path | None, typer.Option("--from", metavar="RUN", help="Start from its final model.")
     ] = None,
     output: options.OutputDirectory,
-    preset: Annotated[str, typer.Option(help="Settings to start from: default, tiny.")] = "default",
+    preset: Annotated[str, typer.Option(help="Settings to start from: default, ov15, tiny.")] = "default",
     steps: Annotated[int | None, typer.Option(help="Optimizer steps (default: 1000).")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate (default: 2e-6).")] = None,
     track: Annotated[list[str] | None, typer.Option(help="Also tell tensorboard, wandb or trackio.")] = None,
@@ -47,24 +55,22 @@ def train(
     """Train by GRPO. Resumable: stopped at any moment, the same command goes on from the last checkpoint."""
     from ovrl.cli.inputs import describe_inputs
     from ovrl.rejects import Rejects, check_counts
-    from ovrl.samples import read_samples
     from ovrl.store import Directory
     from ovrl.train.settings import TrainSettings, load_preset
-    from ovrl.train.trackers import check
-    from ovrl.train.validate import ValidateSettings
 
     if stage not in (1, 2):
         raise UsageError(f"--stage {stage}: there are stages 1 and 2")
     settings = session.resolve("train", TrainSettings, preset=load_preset(preset), steps=steps, optimizer__lr=lr).value
-    validate = session.resolve("validate", ValidateSettings).value
-    validate.check()
-    check(track or ())
+    validate = _watching(session, track or ())
     model = _first_policy(model, source_run)
     source = options.one_input(source, source_option)
     selection = Selection.parse(limit, shard)
     inputs = describe_inputs(source, model=model)
     if dry_run:
-        _count(session, source, selection, settings.steps)
+        _try(session, source, selection, settings)
+        return
+    if int(os.environ.get("RANK", "0")):  # `accelerate launch` started several of us; the first one does the talking
+        _follow(session, list(_read(source, Rejects(None), selection, stage)), settings)
         return
     identity = session.identity("train", settings, inputs, selection, stage=stage)
     rejected = options.rejects_file(rejects, str(output))
@@ -72,33 +78,72 @@ def train(
         already = options.already(run.finished)
         if not run.finished:
             bad = Rejects(rejected, keep=True)
-            read = read_samples(source, bad, selection)
-            samples = [sample.with_prompt_type("normal") if stage == 1 else sample for sample in read]
+            samples = list(_read(source, bad, selection, stage))
             figures = _launch(session, samples, model, output, settings, validate, bad, stage=stage, track=track or ())
             run.finish(figures | bad.counts(), _OUTPUTS)
+        else:
+            _dismiss(settings)
         counts = run.counts
     render.summary(session, f"train stage {stage}", {**counts, "output": str(output)} | already)
     check_counts(counts, fail_on, str(rejected))
 
 
-def _count(session: Session, source: str, selection: Selection, steps: int) -> None:
-    """Count the samples and do nothing else."""
+def _watching(session: Session, track: Sequence[str]) -> "ValidateSettings":
+    """Return the settings of the validation, once they and the trackers are known to be in order."""
+    from ovrl.train.trackers import check
+    from ovrl.train.validate import ValidateSettings
+
+    validate = session.resolve("validate", ValidateSettings).value
+    validate.check()
+    check(track)
+    return validate
+
+
+def _try(session: Session, source: str, selection: Selection, settings: "TrainSettings") -> None:
+    """Count the samples, see that there is such a method, and do nothing else."""
     from ovrl.rejects import Rejects
+    from ovrl.train.recipe import make
+    from ovrl.train.schedule import Schedule
+
+    make(settings, seed=session.seed)
+    Schedule(settings)
+    bad = Rejects(None)
+    count = sum(1 for _ in _read(source, bad, selection, stage=1))
+    render.summary(session, "train (dry run)", {"samples": count, "rejected": bad.count, "steps": settings.steps})
+
+
+def _read(source: str, bad: "Rejects", selection: Selection, stage: int) -> "Iterator[Sample]":
+    """Yield the samples in the mode of the stage."""
     from ovrl.samples import read_samples
 
-    bad = Rejects(None)
-    count = sum(1 for _ in read_samples(source, bad, selection))
-    render.summary(session, "train (dry run)", {"samples": count, "rejected": bad.count, "steps": steps})
+    for sample in read_samples(source, bad, selection):
+        yield sample.with_prompt_type("normal") if stage == 1 else sample
+
+
+def _follow(session: Session, samples: "list[Sample]", settings: "TrainSettings") -> None:
+    """Do what the first rank says, in silence."""
+    from ovrl.train.launch import follow
+
+    log.set_up("quiet")
+    follow(samples, settings, seed=session.seed)
+
+
+def _dismiss(settings: "TrainSettings") -> None:
+    """Send the other processes home, if `accelerate launch` started any."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from ovrl.train.launch import dismiss
+
+        dismiss(settings)
 
 
 def _launch(
     session: Session,
-    samples: Any,
+    samples: "list[Sample]",
     model: str,
     output: Path,
-    settings: Any,
-    validate: Any,
-    bad: Any,
+    settings: "TrainSettings",
+    validate: "ValidateSettings",
+    bad: "Rejects",
     *,
     stage: int,
     track: Sequence[str],

@@ -1,17 +1,19 @@
-"""Groups become tensors: prompts padded on the left, completions on the right, packed into micro-batches.
+"""The completions of a step as tensors, in micro-batches.
 
-Axes: b completions, p tokens of the longest prompt, t tokens of the longest completion.
+Axes: b completions of a micro-batch, t tokens of the longest one.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from ovrl.rollout.policy import Policy
 from ovrl.rollout.prompt import Prompt
+from ovrl.train.layout import EncodedPrompt, Layout, Tree, arrange
+from ovrl.train.share import Part
 from ovrl.train.trajectory import Group, Trajectory
 
 
@@ -32,14 +34,8 @@ class Item:
 class Batch:
     """One micro-batch: everything that a forward and backward pass needs."""
 
-    input_ids: Tensor
-    """[b, p + t]."""
-    attention_mask: Tensor
-    """[b, p + t] 0 on padding."""
-    positions: Tensor
-    """[b, p + t], or [3, b, p + t] for models that place image tokens on a grid."""
-    extras: dict[str, Tensor]
-    """Images, as the processor made them."""
+    layout: Layout
+    """What the model is given. Losses need not look at it."""
     ids: Tensor
     """[b, t] the sampled tokens."""
     mask: Tensor
@@ -49,7 +45,7 @@ class Batch:
     advantage: Tensor
     """[b, t]."""
     versions: Tensor
-    """[b, t] policy version that sampled each token."""
+    """[b, t] policy version that sampled the token."""
     truncated: Tensor
     """[b] True where the limit cut the completion."""
     groups: Tensor
@@ -59,7 +55,19 @@ class Batch:
     proximal: Tensor | None = None
     """[b, t] natural-log probabilities before the first update of the step; None: the policy itself is the anchor."""
     aux: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
-    """[b, t] each: `logp@ref` under the reference policy, `logp@<view>` under a changed image."""
+    """[b, t] each, natural-log probabilities: `logp@ref` under the reference policy, `logp@<view>` a changed image."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return it on a device."""
+        moved: dict[str, Any] = {}
+        for entry in fields(self):
+            value: Any = getattr(self, entry.name)
+            if isinstance(value, dict):
+                named = cast(dict[str, Tensor], value)
+                moved[entry.name] = {name: tensor.to(device, non_blocking=True) for name, tensor in named.items()}
+            else:
+                moved[entry.name] = None if value is None else value.to(device)
+        return Batch(**moved)
 
 
 def items(
@@ -67,65 +75,57 @@ def items(
 ) -> list[Item]:
     """Return the completions of a step, each with its prompt and advantages; those without any are left out."""
     return [
-        Item(prompt, trajectory, advantage, index, group.sample.id)
-        for index, (group, prompt, advantages) in enumerate(zip(groups, prompts, credit, strict=True))
+        Item(prompt, trajectory, advantage, number, group.sample.id)
+        for number, (group, prompt, advantages) in enumerate(zip(groups, prompts, credit, strict=True))
         for trajectory, advantage in zip(group.trajectories, advantages, strict=True)
         if trajectory.token_ids and advantage
     ]
 
 
-def micro_batches(step: Sequence[Item], prompt_tokens: Sequence[int], budget: int) -> Iterator[list[Item]]:
-    """Yield the items in parts whose padded size is at most `budget` tokens; each item exactly once.
-
-    A pure function of the lengths. An item that exceeds the budget gets a part of its own.
+def collate(
+    part: Part,
+    items: Sequence[Item],
+    prompts: Mapping[int, EncodedPrompt],
+    found: Mapping[str, Mapping[int, Sequence[float]]],
+    *,
+    pad_id: int,
+    image_token: int | None,
+) -> Batch:
+    """Return the tensors of a micro-batch, on the CPU.
 
     Args:
-        step: the items.
-        prompt_tokens: length of each item's prompt.
-        budget: padded tokens of a part: completions x (longest prompt + longest completion).
+        part: which completions stand in which row; without any, the batch has one without a token.
+        items: all completions, by number.
+        prompts: by number of the group.
+        found: further log-probabilities of the tokens by completion: `proximal`, and what goes into `aux`.
+        pad_id: fills up.
+        image_token: see `arrange`.
     """
-    lengths = [len(item.trajectory.token_ids) for item in step]
-    order = sorted(range(len(step)), key=lambda i: (lengths[i], prompt_tokens[i], i))
-    part: list[int] = []
-    for i in order:
-        grown = [*part, i]
-        size = len(grown) * (max(prompt_tokens[j] for j in grown) + max(lengths[j] for j in grown))
-        if part and size > budget:
-            yield [step[j] for j in part]
-            grown = [i]
-        part = grown
-    if part:
-        yield [step[j] for j in part]
+    trees = [[Tree(prompts[unit.group], [items[i].trajectory.token_ids for i in unit.items]) for unit in row]
+             for row in part.rows]  # fmt: skip
+    chosen = [items[i] for i in part.items]
+    if not chosen:
+        trees = [[Tree(_nothing(pad_id, next(iter(prompts.values()), None)), [[]])]]
+    layout = arrange(trees, pad_id=pad_id, image_token=image_token)
+    width = layout.where.shape[1]
+    counts = [len(item.trajectory.token_ids) for item in chosen] or [0]
 
+    def padded(values: Sequence[Sequence[float]], dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.tensor([[*row, *[0] * (width - len(row))] for row in values or [[]]], dtype=dtype)
 
-def collate(policy: Policy, part: Sequence[Item]) -> Batch:
-    """Return the tensors of a micro-batch on the policy's device."""
-    prompts = {id(item.prompt): item.prompt for item in part}  # the completions of a group share theirs
-    places = {key: place for place, key in enumerate(prompts)}
-    encoded = policy.encode(list(prompts.values())).repeat([places[id(item.prompt)] for item in part])
-    device = encoded.input_ids.device
-    positions, offsets = policy.positions(encoded.input_ids, encoded.attention_mask, encoded.extras)
-    longest = max(len(item.trajectory.token_ids) for item in part)
-    lengths = torch.tensor([len(item.trajectory.token_ids) for item in part], device=device)
-    mask = torch.arange(longest, device=device) < lengths.unsqueeze(1)
-    ids = _padded([item.trajectory.token_ids for item in part], longest, policy.pad_id, torch.long, device)
-    # A sampled token stands where the engine put it: behind the prompt's own tokens, moved by the images.
-    prompt_lengths = encoded.attention_mask.sum(dim=1, keepdim=True)
-    after = prompt_lengths + offsets + torch.arange(longest, device=device)
-    after = after if policy.flat_positions else after.expand(3, -1, -1)
+    extra = {name: padded([values[i] for i in part.items]) for name, values in found.items()}
     return Batch(
-        input_ids=torch.cat([encoded.input_ids, ids], dim=1),
-        attention_mask=torch.cat([encoded.attention_mask, mask.to(encoded.attention_mask.dtype)], dim=1),
-        positions=torch.cat([positions, after], dim=-1),
-        extras=_extended(encoded.extras, encoded.input_ids, longest),
-        ids=ids,
-        mask=mask,
-        behaviour=_padded([item.trajectory.logprobs for item in part], longest, 0.0, torch.float32, device),
-        advantage=_padded([item.advantage for item in part], longest, 0.0, torch.float32, device),
-        versions=_padded([item.trajectory.versions for item in part], longest, 0, torch.long, device),
-        truncated=torch.tensor([item.trajectory.finish_reason == "length" for item in part], device=device),
-        groups=torch.tensor([item.group for item in part], device=device),
-        rewards=torch.tensor([_reward(item) for item in part], device=device),
+        layout=layout,
+        ids=padded([item.trajectory.token_ids for item in chosen], torch.long),
+        mask=torch.arange(width) < torch.tensor(counts).unsqueeze(1),
+        behaviour=padded([item.trajectory.logprobs for item in chosen]),
+        advantage=padded([item.advantage for item in chosen]),
+        proximal=extra.pop("proximal", None),
+        versions=padded([item.trajectory.versions for item in chosen], torch.long),
+        truncated=torch.tensor([item.trajectory.finish_reason == "length" for item in chosen] or [False]),
+        groups=torch.tensor([item.group for item in chosen] or [0]),
+        rewards=torch.tensor([_reward(item) for item in chosen] or [0.0]),
+        aux=extra,
     )
 
 
@@ -134,18 +134,11 @@ def _reward(item: Item) -> float:
     return math.nan if reward is None else reward
 
 
-def _padded(
-    rows: Sequence[Sequence[float]], width: int, fill: float, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Return the rows as one tensor [b, width], filled up on the right."""
-    return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows], dtype=dtype, device=device)
-
-
-def _extended(extras: dict[str, Tensor], prompt_ids: Tensor, longest: int) -> dict[str, Tensor]:
-    """Return the extras with zeros behind those that have one entry for each token."""
-    return {
-        name: torch.cat([value, value.new_zeros(len(value), longest)], dim=1)
-        if value.shape == prompt_ids.shape
-        else value
-        for name, value in extras.items()
-    }
+def _nothing(pad_id: int, like: EncodedPrompt | None) -> EncodedPrompt:
+    """Return a prompt of one word, for a rank that has nothing left while others still have."""
+    flat = like is None or like.positions.dim() == 1
+    position = torch.zeros(1, dtype=torch.long)
+    return EncodedPrompt(
+        torch.full((1,), pad_id), position if flat else position.expand(3, -1), 1, {},
+        {name: value.new_zeros(1) for name, value in (like.per_token if like else {}).items()},
+    )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import yaml
 
 from ovrl import store
-from ovrl.errors import UsageError
+from ovrl.errors import OvrlError, UsageError
 from ovrl.records import Sample
 from ovrl.rejects import Rejects
 from ovrl.reward.pool import ScorePool
@@ -27,6 +28,7 @@ from ovrl.train.learner import Learner
 from ovrl.train.learner_thread import LearnerThread
 from ovrl.train.ledger import Ledger
 from ovrl.train.metrics import Metrics
+from ovrl.train.ranks import Ranks
 from ovrl.train.recipe import Recipe, make
 from ovrl.train.schedule import Schedule
 from ovrl.train.settings import TrainSettings
@@ -68,14 +70,102 @@ def launch(
     """
     if not samples:
         raise UsageError("no samples to train on")
+    ranks = Ranks.join(settings)
+    try:
+        return _lead(
+            ranks, samples, model, run, settings, rejects=rejects, seed=seed, on_step=on_step, validation=validation
+        )
+    finally:
+        ranks.close()
+
+
+def follow(samples: Sequence[Sample], settings: TrainSettings, *, seed: int) -> None:
+    """Do what rank 0 tells, until it stops; every other rank calls this in place of `launch`.
+
+    Args:
+        samples: the same as on rank 0.
+        settings: the same as on rank 0.
+        seed: the same as on rank 0.
+
+    Raises:
+        OvrlError: rank 0 is gone.
+    """
+    ranks = Ranks.join(settings)
+    for number in (signal.SIGINT, signal.SIGTERM):  # rank 0 saves the state, and needs the others for it
+        signal.signal(number, signal.SIG_IGN)
+    learner: Learner | None = None
+    try:
+        while (order := ranks.hear()).verb != "stop":
+            try:
+                if learner is None:
+                    learner = _learner(ranks, order.values, samples, settings, make(settings, seed=seed))
+                else:
+                    learner.obey(order)
+            except OvrlError as error:  # rank 0 has failed with the same message, and says so
+                log.debug("%s", error)
+    except BaseException as error:
+        error.add_note(f"on rank {ranks.rank}")
+        raise
+    ranks.close()
+
+
+def dismiss(settings: TrainSettings) -> None:
+    """Send the other ranks home: rank 0 finds the run finished."""
+    Ranks.join(settings).close()
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What every rank loads."""
+
+    policy: str
+    """To be trained."""
+    reference: str
+    """Policy of the start of the run."""
+
+
+def _learner(ranks: Ranks, start: Start, samples: Sequence[Sample], settings: TrainSettings, recipe: Recipe) -> Learner:
+    """Return the learner of this rank.
+
+    Raises:
+        UsageError: a model cannot be loaded.
+    """
+
+    def load(name: str, device: str) -> Policy:
+        return ranks.together(lambda: Policy.load(name, device=device, dtype="float32"))
+
+    # DeepSpeed moves the weights to the device itself, part by part.
+    policy = load(start.policy, "cpu" if ranks.zero else settings.learner.device)
+    learner = Learner(policy, recipe, settings, samples=samples, ranks=ranks)
+    if recipe.objective.kl.coefficient > 0 or Schedule(settings).binds("objective.kl.coefficient"):
+        learner.keep_near(policy if settings.learner.lora_rank else load(start.reference, settings.learner.device))
+    return learner
+
+
+def _lead(
+    ranks: Ranks,
+    samples: Sequence[Sample],
+    model: str,
+    run: Path,
+    settings: TrainSettings,
+    *,
+    rejects: Rejects,
+    seed: int,
+    on_step: Callable[[dict[str, Any]], None],
+    validation: Validation | None,
+) -> dict[str, Any]:
+    """Run the loop; see `launch`."""
     method = Scheduled(make(settings, seed=seed), Schedule(settings))
-    store.write_atomic(run / "config.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
+    chosen = settings.model_copy(update={"objective": method.recipe.objective})
+    store.write_atomic(run / "config.yaml", yaml.safe_dump(chosen.model_dump(mode="json"), sort_keys=False))
     point = checkpoint.latest(run)
-    first = str(point.path) if point else model
-    policy = Policy.load(first, device=settings.learner.device, dtype="float32")
-    learner = Learner(policy, method.recipe, settings)
+    # What an adapter is beside stays as it was; the adapter is part of the trainer's state.
+    first = str(point.path) if point and not settings.learner.lora_rank else model
+    start = Start(first, model)
+    ranks.tell("start", start)
+    learner = _learner(ranks, start, samples, settings, method.recipe)
     version = point.step if point else 0
-    engine = _engine(policy, first, settings, version)
+    engine = _engine(learner, first, settings, version)
     books = _books(run, samples, settings, method, learner, point, seed)
     metrics = Metrics(run / "metrics.jsonl", version)
     with ScorePool(settings.score) as pool:
@@ -158,10 +248,11 @@ def new_ledger(settings: TrainSettings) -> Ledger:
     )
 
 
-def _engine(policy: Policy, model: str, settings: TrainSettings, version: int) -> Engine:
+def _engine(learner: Learner, model: str, settings: TrainSettings, version: int) -> Engine:
     """Return an engine with the learner's own weights when nothing is sampled while they move, else one beside it."""
     options = settings.learner
     if settings.eta == 0:
+        policy = learner.policy if learner.in_place else Policy.load(model, device=options.device, dtype="float32")
         return TransformersEngine(policy, batch_size=options.rollout_batch, version=version)
     return EngineProcess(model, EngineSettings(device=options.device, batch_size=options.rollout_batch, processes=1))
 

@@ -69,6 +69,10 @@ class Schedule:
             for step, _ in curve.points:
                 self.at(step)
 
+    def binds(self, name: str) -> bool:
+        """Return whether a setting, by its dotted name, changes with the step."""
+        return name in self._curves
+
     def at(self, step: int) -> TrainSettings:
         """Return the settings in force at a step; a setting of whole numbers is rounded."""
         if not self._curves:

@@ -158,7 +158,16 @@ class LearnerSettings(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the arithmetic; the weights themselves are float32. auto: bfloat16 on a GPU."""
     freeze_vision: bool = False
+    """The vision tower stays as it is; what maps its features into the language model does not."""
+    freeze_projector: bool = False
     gradient_checkpointing: bool = False
+    packing: Literal["auto", "padded", "shared", "packed"] = "auto"
+    """How completions stand in rows: one in a row; a group behind one copy of its prompt; all in one row, which is
+    for flash attention. auto: one in a row or the group, whichever costs less."""
+    lora_rank: NonNegativeInt = 0
+    """Train matrices of this rank beside the language model's layers, and not the layers; 0: the layers."""
+    lora_alpha: PositiveFloat = 32.0
+    """Their product counts alpha / rank times."""
     rollout_batch: PositiveInt = 256
     """Completions that the in-process engine decodes together."""
 

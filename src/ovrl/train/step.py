@@ -3,14 +3,13 @@
 loss = sum over tokens of (weights x policy loss + extra terms) x share of the token
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ovrl.rollout.sampling import mask_banned
 from ovrl.train import objective
 from ovrl.train.aggregation import Totals, share
 from ovrl.train.batch import Batch
@@ -37,29 +36,21 @@ class Tally:
         count = max(1, self.tokens)
         return {name: value if name.endswith("_max") else value / count for name, value in self.sums.items()}
 
-
-def token_logp(model: Any, batch: Batch, banned: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log-probability and entropy of each sampled token, [b, t]; the first carries the gradient.
-
-    Banned words are left out exactly as the engine leaves them out when it samples.
-    """
-    longest = batch.ids.shape[1]
-    out = model(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        position_ids=batch.positions,
-        logits_to_keep=longest + 1,  # the token before each sampled one predicts it
-        use_cache=False,
-        **batch.extras,
-    )
-    return objective.log_probabilities(mask_banned(out.logits[:, :-1], banned), batch.ids)
+    @staticmethod
+    def merged(parts: "Sequence[Tally]") -> "Tally":
+        """Return what several ranks have added up."""
+        whole = Tally(sum(part.tokens for part in parts))
+        for part in parts:
+            for name, value in part.sums.items():
+                known = whole.sums.get(name, 0.0)
+                whole.sums[name] = max(known, value) if name.endswith("_max") else known + value
+        return whole
 
 
 def accumulate(
     model: Any,
     batch: Batch,
     recipe: Recipe,
-    banned: Tensor,
     *,
     totals: Totals,
     tally: Tally,
@@ -68,15 +59,14 @@ def accumulate(
     """Add one micro-batch's part to the gradient, and its figures to `tally`.
 
     Args:
-        model: the policy.
+        model: finds the log-probability and the entropy of each token of a batch, see `Scorer`.
         batch: the micro-batch, with the log-probabilities that the recipe's views and its reference need.
         recipe: the losses of each token.
-        banned: [v] True on words that are never sampled.
         totals: counts of the whole update, over all micro-batches and ranks.
         tally: where figures are added up.
         backward: called with the scalar loss.
     """
-    logp, entropy = token_logp(model, batch, banned)
+    logp, entropy = model(batch)
     loss = token_loss(batch, logp, recipe, tally)
     aggregation = recipe.objective.aggregation
     loss = loss * share(batch.mask, batch.groups, totals, aggregation=aggregation, longest=recipe.longest)

@@ -7,7 +7,7 @@ and puts it into `Batch.aux` as `logp@<name>`; NaN on completions of prompts wit
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -15,9 +15,6 @@ from PIL import Image
 from ovrl.errors import OvrlError, UsageError
 from ovrl.records import derive_seed
 from ovrl.rollout.prompt import Prompt
-
-if TYPE_CHECKING:
-    from ovrl.train.batch import Item
 
 
 class View(Protocol):
@@ -93,24 +90,3 @@ def distinct(views: Sequence[View]) -> list[View]:
         if found.setdefault(view.name, view) != view:
             raise UsageError(f"two different views are called {view.name!r}: {found[view.name]} and {view}")
     return list(found.values())
-
-
-def under(view: View, items: "Sequence[Item]", *, step: int, seed: int) -> "dict[int, Item]":
-    """Return the items whose prompts have images, by their place in `items`, each with the images changed.
-
-    The completions of a group share one prompt, and go on doing so.
-
-    Args:
-        view: how images change.
-        items: completions to be trained.
-        step: number of the step.
-        seed: of the run.
-    """
-    changed: dict[int, Prompt] = {}
-    found: dict[int, Item] = {}
-    for place, item in enumerate(items):
-        if item.prompt.images:
-            if id(item.prompt) not in changed:
-                changed[id(item.prompt)] = shown(view, item.prompt, item.sample_id, step=step, seed=seed)
-            found[place] = replace(item, prompt=changed[id(item.prompt)])
-    return found
