@@ -244,3 +244,18 @@ def test_weights_gates_and_components_come_from_a_settings_file(
     records = cli("score", "-c", "rewards.yaml").records
     assert [record["reward"] for record in records] == [pytest.approx(1.1), 0.0]
     assert set(records[0]["components"]) == {"accuracy", "brevity", "format"}
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_deepspeed_is_there_only_for_runs_that_use_it(asked: bool):
+    """Saving a model would load it wherever it is installed: seconds, and a warning."""
+    program = (
+        "import importlib.util, sys; from ovrl.cli.main import main\n"
+        "sys.argv = ['ovrl', '--version']\n"
+        "try:\n    main()\nexcept SystemExit:\n    print(importlib.util.find_spec('deepspeed') is not None)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "ACCELERATE_USE_DEEPSPEED"}
+    environment |= {"ACCELERATE_USE_DEEPSPEED": "true"} if asked else {}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(asked)

@@ -7,6 +7,7 @@ import signal
 import sys
 from importlib import import_module
 from types import FrameType
+from typing import Any, cast
 
 import typer
 
@@ -125,6 +126,9 @@ def main() -> None:
     # eight times slower; sleeping costs microseconds. It has to be said before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its advice is for us, not for the user
+    if "ACCELERATE_USE_DEEPSPEED" not in os.environ:  # `accelerate launch` sets it
+        # Accelerate loads DeepSpeed, where there is one, to save a model; that takes seconds and warns on stderr.
+        sys.modules.setdefault("deepspeed", cast(Any, None))
 
     def terminate(number: int, frame: FrameType | None) -> None:
         del number, frame
