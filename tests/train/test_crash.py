@@ -113,7 +113,7 @@ def descendants(pid: int) -> dict[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("option", "kills", "of"), [("--pool", 36, "main worker"), ("--engine", 14, "engine worker")])
+@pytest.mark.parametrize(("option", "kills", "of"), [("--pool", 25, "main worker"), ("--engine", 25, "engine worker")])
 def test_killed_at_random_with_its_children_it_loses_nothing(tmp_path: Path, option: str, kills: int, of: str):
     """Each kill hits the learner and controller, an engine or a worker, some records after the last one."""
     chance, run, done = random.Random(7), tmp_path / "run", Counter[str]()

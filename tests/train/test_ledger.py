@@ -125,6 +125,18 @@ def test_an_overtaken_group_ages_without_bound_under_the_original_rule_and_is_wa
     assert ours.pick() == [slow]
 
 
+def test_a_group_that_is_started_again_has_the_time_of_a_new_one():
+    ledger = Ledger(1, 1, lead=1)
+    slow, fast = ledger.plan(), ledger.plan()
+    ledger.finish(fast, 0)
+    ledger.take([fast])
+    ledger.publish(1)
+    ledger.restart()
+    ledger.finish(ledger.plan(), 1)
+    assert ledger.pick() == [2], "group 0 can wait: its tokens will be of version 1"
+    ledger.finish(slow, 1)
+
+
 def test_one_batch_at_a_time_when_eta_is_zero():
     ledger = Ledger(3)
     assert ([ledger.plan() for _ in range(ledger.room())], ledger.room()) == ([0, 1, 2], 0)

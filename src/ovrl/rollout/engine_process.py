@@ -191,8 +191,12 @@ class EngineProcess:
             request = self._again.popleft() if self._again else self._pulled(source)
             if request is None:
                 return
-            self._names += 1
-            child.give(str(self._names), request)
+            with self._lock:
+                if child not in self._children:  # it died, and was replaced, while the source waited
+                    self._again.append(request)
+                    return
+                self._names += 1
+                child.give(str(self._names), request)
 
     def _pulled(self, source: Source) -> Request | None:
         while (request := source.pull()) is not None and not request.seeds:

@@ -53,7 +53,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What is sampled and what it costs; the defaults are W128 of `docs/training.md`, in units of a decoding step."""
+    """What is sampled and what it costs, in decoding steps; the defaults are W128 of `benchmarks/async.py`."""
 
     groups: int = 32
     group_size: int = 16
