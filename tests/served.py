@@ -144,6 +144,11 @@ class Raw:
         assert status == 200, (path, status, answer)
         return answer
 
+    def reset(self, weights: Weights, version: str = "default") -> None:
+        """Drop what is under way, and give the server weights under the name of those that it starts with."""
+        place = str(weights.served)
+        self.post("/update_weights_from_disk", model_path=place, weight_version=version, abort_all_requests=True)
+
     def sample(self, weights: Weights, name: str, tokens: int = 12, *, images: Any = None, **fields: Any) -> Any:
         """Return the answer for one completion of that many tokens."""
         asked: dict[str, Any] = {"input_ids": unexpanded(weights, name), "return_logprob": True, **fields}

@@ -30,7 +30,7 @@ def new(made: Callable[..., Weights]) -> Weights:
 def server(serve: Any, old: Weights) -> Raw:
     """A server with the old weights."""
     raw = Raw(serve(old.served, 2).urls[0])
-    raw.post("/update_weights_from_disk", model_path=str(old.served), weight_version="old")
+    raw.reset(old, "old")
     return raw
 
 
@@ -177,7 +177,7 @@ def test_an_image_too_many_is_dropped_in_silence(server: Raw, old: Weights):
 
 def test_a_kept_image_outlives_the_weights_unless_its_name_changes(keeper: Servers, old: Weights, new: Weights):
     server = Raw(keeper.urls[0])
-    server.post("/update_weights_from_disk", model_path=str(old.served), flush_cache=True)
+    server.reset(old)
     assert agree(server.sample(old, PROMPT), old, PROMPT)
     server.post("/update_weights_from_disk", model_path=str(new.served), flush_cache=True)
     server.post("/flush_cache")

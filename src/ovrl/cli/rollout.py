@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -77,9 +77,7 @@ def rollout(
         sampling__max_new_tokens=max_new_tokens,
         sampling__temperature=temperature,
         engine__engine=engine,
-        engine__servers=server,
-        engine__launch__servers=launch,
-        engine__launch__environment=os.environ.get("OVRL_SGLANG"),
+        **_servers(server, launch),
     ).value
     source = options.one_input(source, source_option)
     selection = Selection.parse(limit, shard)
@@ -95,9 +93,18 @@ def rollout(
             bad, asked = Rejects(rejected), selection.count(inputs[source]["rows"] or 0)
             samples = read_samples(source, bad, selection)
             note |= _sample(session, samples, lines, bad, settings, model=model, asked=asked)
-        counts = lines.counts
-    render.summary(session, "rollout", {**counts, "output": output} | note, records_on_stdout=output == "-")
-    check_counts(counts, fail_on, str(rejected or "the warnings above"))
+    render.summary(session, "rollout", {**lines.counts, "output": output} | note, records_on_stdout=output == "-")
+    check_counts(lines.counts, fail_on, str(rejected or "the warnings above"))
+
+
+def _servers(urls: str | None, launch: int | None) -> dict[str, Any]:
+    """Return where completions are made by servers, as settings."""
+    environment = os.environ.get("OVRL_SGLANG")
+    return {
+        "engine__servers": urls,
+        "engine__launch__servers": launch,
+        "engine__launch__environment": environment,
+    }
 
 
 def _count(session: Session, found: dict[str, int], n: int) -> None:
