@@ -64,8 +64,7 @@ def check(one: Generation, *versions: Weights) -> None:
 
 
 def busy(servers: Servers) -> list[int]:
-    loads = [Raw(url).ask("/v1/loads")[1]["loads"] for url in servers.urls]
-    return [sum(load["num_running_reqs"] + load["num_waiting_reqs"] for load in each) for each in loads]
+    return [Raw(url).busy() for url in servers.urls]
 
 
 def until(holds: Callable[[], object]) -> None:
