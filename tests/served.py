@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -143,6 +144,19 @@ class Raw:
         status, answer = self.ask(path, {}, **fields)
         assert status == 200, (path, status, answer)
         return answer
+
+    def busy(self) -> int:
+        """Return how many requests run and wait."""
+        return sum(load["num_running_reqs"] + load["num_waiting_reqs"] for load in self.ask("/v1/loads")[1]["loads"])
+
+    def reset(self, weights: Weights, version: str = "default") -> None:
+        """Drop what is under way, and give the server weights under the name of those that it starts with."""
+        self.ask("/abort_request", {"abort_all": True})
+        limit = time.monotonic() + LIMIT_S
+        while self.busy():
+            assert time.monotonic() < limit, "requests do not end"
+            time.sleep(0.05)
+        self.post("/update_weights_from_disk", model_path=str(weights.served), weight_version=version)
 
     def sample(self, weights: Weights, name: str, tokens: int = 12, *, images: Any = None, **fields: Any) -> Any:
         """Return the answer for one completion of that many tokens."""

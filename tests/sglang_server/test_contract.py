@@ -29,7 +29,7 @@ _SPEC.loader.exec_module(contract)
 def make(serve: Any, made: Callable[..., Weights], tmp_path: Path) -> Iterator[Callable[..., Engine]]:
     weights = made("qwen2_5_vl", 3)
     urls = serve(weights.served, 2).urls
-    Raw(urls[0]).post("/update_weights_from_disk", model_path=str(weights.served), weight_version="default")
+    Raw(urls[0]).reset(weights)
     processor = load_processor(Path(weights.policy.name))
     with ExitStack() as stack:
 

@@ -41,7 +41,7 @@ def servers(serve: Any, old: Weights) -> Servers:
     """Two servers with the old weights, as they were started."""
     found: Servers = serve(old.served, 2)
     for url in found.urls:
-        Raw(url).post("/update_weights_from_disk", model_path=str(old.served), weight_version="default")
+        Raw(url).reset(old)
     return found
 
 
@@ -64,8 +64,7 @@ def check(one: Generation, *versions: Weights) -> None:
 
 
 def busy(servers: Servers) -> list[int]:
-    loads = [Raw(url).ask("/v1/loads")[1]["loads"] for url in servers.urls]
-    return [sum(load["num_running_reqs"] + load["num_waiting_reqs"] for load in each) for each in loads]
+    return [Raw(url).busy() for url in servers.urls]
 
 
 def until(holds: Callable[[], object]) -> None:
@@ -108,8 +107,6 @@ def test_groups_with_images_agree_with_the_engine_in_this_process(engine: SGLang
 
 
 def test_both_servers_are_asked_and_a_group_stays_with_one(engine: SGLangEngine, servers: Servers):
-    before = [Raw(url).ask("/server_info")[1] for url in servers.urls]
-    assert before
     thread = Answering(engine, *(ask(name, {k: k for k in range(4)}, max_new_tokens=LONG) for name in SAMPLES))
     until(lambda: all(busy(servers)))
     assert len(thread.finish()) == 16
@@ -151,6 +148,14 @@ def test_what_is_dropped_is_aborted_on_the_servers(engine: SGLangEngine, servers
     assert len(answers(engine, group("text"))) == 4
 
 
+def test_a_server_that_was_left_paused_takes_part(servers: Servers, old: Weights, tmp_path: Path):
+    server = Raw(servers.urls[0])
+    server.post("/pause_generation", mode="retract")
+    assert server.ask("/health")[0] == 503  # which leaves a mark
+    with closing(make(servers.urls[:1], old, tmp_path)) as engine:
+        assert len(answers(engine, group("one"))) == 4
+
+
 def test_a_server_that_is_killed_loses_nothing_and_comes_back_with_the_newest_weights(
     engine: SGLangEngine, servers: Servers, old: Weights, new: Weights
 ):
@@ -172,7 +177,7 @@ def test_a_server_that_is_killed_loses_nothing_and_comes_back_with_the_newest_we
 
 
 def test_kept_images_are_named_after_the_weights(keeper: Servers, old: Weights, new: Weights, tmp_path: Path):
-    Raw(keeper.urls[0]).post("/update_weights_from_disk", model_path=str(old.served), weight_version="default")
+    Raw(keeper.urls[0]).reset(old)
     with closing(make(keeper.urls, old, tmp_path)) as engine:
         for one in answers(engine, group("one")).values():
             check(one, old)

@@ -16,7 +16,7 @@ from ovrl.rollout.processor import PromptProcessor
 from ovrl.rollout.sglang.control import Limits
 from ovrl.rollout.sglang.engine import SGLangEngine
 from ovrl.rollout.sglang.launch import Servers, interpreter
-from served import LIMIT_S, Raw, Weights, agree
+from served import LIMIT_S, Raw, Weights
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def new(made: Callable[..., Weights]) -> Weights:
 def servers(serve: Any, old: Weights) -> Servers:
     found: Servers = serve(old.served, 2)
     for url in found.urls:
-        Raw(url).post("/update_weights_from_disk", model_path=str(old.served), weight_version="default")
+        Raw(url).reset(old)
     return found
 
 
@@ -73,24 +73,31 @@ def to_all(gateway: Raw, path: str, **fields: Any) -> None:
     """Make a control call to every server."""
     answer = gateway.post(f"/v1/rl/engine/{path}?selector=engine%3Dsglang", **fields)
     assert len(answer["results"]) == 2
-    assert {result["status"] for result in answer["results"]} == {200}
+    assert {result["status"] for result in answer["results"].values()} == {200}
 
 
-def test_groups_with_images_and_an_update_go_through_the_gateway(gateway: Raw, old: Weights, new: Weights):
-    for name in SAMPLES:
-        answer = gateway.sample(old, name)
-        assert agree(answer, old, name)
-        assert answer["meta_info"]["prompt_tokens"] == len(old.ids(name))
-    to_all(gateway, "pause_generation", mode="retract")
-    to_all(gateway, "update_weights_from_disk", model_path=str(new.served), weight_version="1")
-    to_all(gateway, "continue_generation", torch_empty_cache=False)
-    for name in SAMPLES:
-        answer = gateway.sample(new, name)
-        assert agree(answer, new, name)
-        assert [span["version"] for span in answer["meta_info"]["weight_versions"]] == ["1"]
+def test_groups_with_images_and_an_update_go_through_it(gateway: Raw, old: Weights, new: Weights):
+    for version, weights in enumerate((old, new)):
+        if version:
+            to_all(gateway, "pause_generation", mode="retract")
+            to_all(gateway, "update_weights_from_disk", model_path=str(new.served), weight_version="1")
+            to_all(gateway, "continue_generation", torch_empty_cache=False)
+        for name in SAMPLES:
+            answer = gateway.sample(weights, name, 1)  # since it may be an image token: see below
+            given = [entry[0] for entry in answer["meta_info"]["output_token_logprobs"]]
+            assert given == pytest.approx(weights.logprobs(name, answer["output_ids"]), abs=1e-3)
+            assert answer["meta_info"]["prompt_tokens"] == len(weights.ids(name))
+            assert answer["meta_info"]["weight_version"] == ("1" if version else "default")
 
 
-def test_our_engine_asks_for_the_servers_behind_it(gateway: Raw, old: Weights, tmp_path: Path):
+def test_it_drops_what_bans_words_and_so_our_engine_does_without_it(
+    gateway: Raw, servers: Servers, old: Weights, tmp_path: Path
+):
+    greedy = {"temperature": 0.0}
+    (likeliest,) = Raw(servers.urls[0]).sample(old, "one", 1, sampling_params=greedy)["output_ids"]
+    banned = greedy | {"logit_bias": {str(likeliest): -1e9}}
+    assert Raw(servers.urls[0]).sample(old, "one", 1, sampling_params=banned)["output_ids"] != [likeliest]
+    assert gateway.sample(old, "one", 1, sampling_params=banned)["output_ids"] == [likeliest]
     processor = PromptProcessor.load(old.policy.name)
-    with pytest.raises(UsageError, match="give the servers' own URLs"):
-        SGLangEngine([gateway.url], processor, weights_dir=tmp_path, limits=Limits(patience_s=20.0))
+    with pytest.raises(UsageError, match="does not obey logit_bias"):
+        SGLangEngine([gateway.url], processor, weights_dir=tmp_path, limits=Limits(control_s=LIMIT_S))

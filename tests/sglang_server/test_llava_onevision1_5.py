@@ -31,7 +31,7 @@ def new(made: Callable[..., Weights]) -> Weights:
 @pytest.fixture
 def server(serve: Any, old: Weights) -> Raw:
     raw = Raw(serve(old.served, 1).urls[0])
-    raw.post("/update_weights_from_disk", model_path=str(old.served), weight_version="default")
+    raw.reset(old)
     return raw
 
 

@@ -30,7 +30,7 @@ def new(made: Callable[..., Weights]) -> Weights:
 def server(serve: Any, old: Weights) -> Raw:
     """A server with the old weights."""
     raw = Raw(serve(old.served, 2).urls[0])
-    raw.post("/update_weights_from_disk", model_path=str(old.served), weight_version="old")
+    raw.reset(old, "old")
     return raw
 
 
@@ -52,13 +52,9 @@ class Call(threading.Thread):
         return self.answer
 
 
-def running(server: Raw) -> int:
-    return sum(load["num_running_reqs"] for load in server.ask("/v1/loads")[1]["loads"])
-
-
 def until_running(server: Raw) -> None:
     limit = time.monotonic() + LIMIT_S
-    while not running(server):
+    while not server.busy():
         assert time.monotonic() < limit
         time.sleep(0.02)
     time.sleep(0.3)
@@ -131,7 +127,7 @@ def test_one_request_is_aborted_by_its_whole_name(server: Raw, old: Weights):
     until_running(server)
     assert server.ask("/abort_request", {"rid": "a-name"})[0] == 200  # a part of it does nothing
     time.sleep(0.3)
-    assert running(server) == 1
+    assert server.busy() == 1
     server.ask("/abort_request", {"rid": "a-name-1"})
     assert call.finish()["meta_info"]["finish_reason"]["type"] == "abort"
 
@@ -177,7 +173,7 @@ def test_an_image_too_many_is_dropped_in_silence(server: Raw, old: Weights):
 
 def test_a_kept_image_outlives_the_weights_unless_its_name_changes(keeper: Servers, old: Weights, new: Weights):
     server = Raw(keeper.urls[0])
-    server.post("/update_weights_from_disk", model_path=str(old.served), flush_cache=True)
+    server.reset(old)
     assert agree(server.sample(old, PROMPT), old, PROMPT)
     server.post("/update_weights_from_disk", model_path=str(new.served), flush_cache=True)
     server.post("/flush_cache")

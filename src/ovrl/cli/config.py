@@ -36,7 +36,7 @@ def show(
         if section in (None, name):
             resolved = session.resolve(name, model, preset=load_preset(preset) if name == "train" else None)
             rows += [
-                (f"{name}.{key}", json.dumps(leaf(resolved.value, key)), origin)
+                (f"{name}.{key}", json.dumps(leaf(resolved.value, key), default=str), origin)
                 for key, origin in resolved.origins.items()
             ]
     if session.as_json:

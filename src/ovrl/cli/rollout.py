@@ -94,9 +94,7 @@ def rollout(
         sampling__temperature=temperature,
         engine__engine=engine,
         engine__batch_size=concurrency,
-        engine__servers=server,
-        engine__launch__servers=launch,
-        engine__launch__environment=os.environ.get("OVRL_SGLANG"),
+        **_servers(server, launch),
     ).value
     source = options.one_input(source, source_option)
     selection = Selection.parse(limit, shard)
@@ -140,6 +138,16 @@ def _run(
             samples = read_samples(source, bad, selection)
             note |= _sample(session, samples, lines, bad, settings, model=model, asked=asked)
         return lines.counts | note
+
+
+def _servers(urls: str | None, launch: int | None) -> dict[str, Any]:
+    """Return where completions are made by servers, as settings."""
+    environment = os.environ.get("OVRL_SGLANG")
+    return {
+        "engine__servers": urls,
+        "engine__launch__servers": launch,
+        "engine__launch__environment": environment,
+    }
 
 
 def _verdicts(session: Session) -> dict[str, Any]:

@@ -45,3 +45,11 @@ def test_without_a_server_the_command_says_how_to_name_one(
 ):
     assert run(["rollout", str(samples), "--model", str(model), "--engine", "sglang"]) == 2
     assert "--server http://HOST:PORT" in capsys.readouterr().err
+
+
+def test_a_key_is_not_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OVRL_ROLLOUT__ENGINE__API_KEY", "sesame")
+    assert run(["config", "show"]) == 0
+    shown = capsys.readouterr().out
+    assert "sesame" not in shown
+    assert "OVRL_ROLLOUT__ENGINE__API_KEY" in shown  # but that there is one

@@ -15,7 +15,7 @@ from ovrl.rollout.engine import Sampling
 from ovrl.rollout.sglang.encoding import EncodedPrompt
 from ovrl.rollout.sglang.failures import DistrustedError
 
-_BAN = -1e9
+BAN = -1e9
 """Added to the logit of a word that may not be drawn: JSON has no infinity, and this leaves nothing in bfloat16."""
 
 _SMALLEST_TOP_P = 1e-9
@@ -106,7 +106,7 @@ def body(
         "repetition_penalty": 1.0,
         "stop": list(sampling.stop),
         "stop_token_ids": list(stop_ids),
-        "logit_bias": {str(index): _BAN for index in banned_ids},
+        "logit_bias": {str(index): BAN for index in banned_ids},
         "sampling_seed": seed & (2**63 - 1),
     }
     asked: dict[str, Any] = {

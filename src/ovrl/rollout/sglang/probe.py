@@ -79,6 +79,7 @@ class Probe:
         await control.resume()  # whoever used it before may have left it paused
         streams, answer = await self._round_trip(control, bool(info.get("incremental_streaming_output")))
         await self._continues(control)
+        await self._bans(control, answer["output_ids"][0])
         original = await self._returns_original_logprobs(control)
         cached = self._sees and await self._caches_images(control)
         spans = "weight_versions" in answer["meta_info"]
@@ -202,6 +203,16 @@ class Probe:
                 f"{control.client.url} tokenizes what was sampled again: it counts {counted} tokens in a prompt with a"
                 f" begun reply, and not {ours}; SGLANG_MM_AVOID_RETOKENIZE=1 and the processor class of the released"
                 " model keep it from that"
+            )
+
+    async def _bans(self, control: Control, likeliest: int) -> None:
+        """Raise if a word that may not be drawn is drawn all the same: one image token too many spoils a reply."""
+        body = self._body(self._dark)
+        body["sampling_params"]["logit_bias"] |= {str(likeliest): messages.BAN}
+        if (await self._ask(control, body))["output_ids"][0] == likeliest:
+            raise UntrustedError(
+                f"{control.client.url} does not obey logit_bias. The smg gateway (1.13) drops it on the way: give the"
+                " servers' own URLs"
             )
 
     def _in_letters(self) -> list[int]:
