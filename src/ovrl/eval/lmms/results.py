@@ -59,12 +59,12 @@ def _value(block: Mapping[str, Any], benchmark: Benchmark) -> tuple[str, float]:
     }
     name = benchmark.metric or (next(iter(metrics)) if len(metrics) == 1 else None)
     if name is None:
-        raise MetricError(f"{benchmark.name} has the metrics {', '.join(metrics) or 'none'}; ovrl shows one of a task")
+        raise MetricError(f"it has the metrics {', '.join(metrics) or 'none'}; ovrl shows one of a task")
     if name not in metrics:
-        raise MetricError(f"{benchmark.name} has no metric {name!r}, but {', '.join(metrics) or 'none'}")
+        raise MetricError(f"it has no metric {name!r}, but {', '.join(metrics) or 'none'}")
     value = number(metrics[name])
     if value is None:
-        raise MetricError(f"{benchmark.name}: the metric {name!r} is {metrics[name]!r}, and no number")
+        raise MetricError(f"its metric {name!r} is {metrics[name]!r}, and no number")
     return name, value
 
 

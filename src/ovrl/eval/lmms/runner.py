@@ -8,6 +8,7 @@ OUT/results.json     values in percent with intervals
 
 import json
 import logging
+import re
 import shutil
 import statistics
 import subprocess
@@ -30,7 +31,10 @@ log = logging.getLogger(__name__)
 RESULTS, ITEMS = "results.json", "items.jsonl"
 _DONE = "result.json"
 _TAIL = 3
-"""Lines of a failed run's log that are shown."""
+"""Lines of a failed run's log that are shown where it tells of no exception."""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_CHAINED = re.compile(r"\n\n(?:The above exception was the direct cause|During handling of the above exception)")
+_RAISED = re.compile(r"^[\w.]+(?:Error|Exception|Interrupt)\b.*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,13 +154,16 @@ def _measure(plan: Plan, benchmark: Benchmark, environment: Environment, tasks: 
     except MetricError:
         raise
     except OvrlError as error:
-        raise OvrlError(f"{error}; {log_file} ends with: {_tail(log_file)}") from error
+        raise OvrlError(f"{error}; {log_file} says: {_tail(log_file)}") from error
     store.write_json(folder / _DONE, asdict(result))
 
 
 def _tail(log_file: Path) -> str:
-    lines = [line.strip() for line in log_file.read_text(encoding="utf-8", errors="replace").splitlines()]
-    return " | ".join([line for line in lines if line][-_TAIL:]) or "nothing"
+    """Return the exception that the log tells of, the first of a chain; without one, the last lines."""
+    text = _COLOUR.sub("", log_file.read_text(encoding="utf-8", errors="replace"))
+    raised = _RAISED.findall(_CHAINED.split(text)[0])
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return raised[-1] if raised else " | ".join(lines[-_TAIL:]) or "nothing"
 
 
 def _summarize(plan: Plan, environment: Environment, out: Path) -> dict[str, Any]:
