@@ -49,6 +49,18 @@ def test_tasks_are_found_by_name_and_a_later_folder_goes_first(folder: Path, tmp
     assert task_files.index((folder / "colours", own))["colours"] == own / "mine.yaml"
 
 
+def test_a_task_may_have_its_name_from_the_file_that_it_includes(folder: Path):
+    (folder / "shapes").mkdir()
+    (folder / "shapes" / "_base_yaml").write_text("task: shapes\n")
+    (folder / "shapes" / "shapes.yaml").write_text("include: _base_yaml\n")
+    (folder / "shapes" / "shapes_round.yaml").write_text("include: _base_yaml\ntask: shapes_round\n")
+    found = task_files.index((folder / "shapes",))
+    assert {name: file.name for name, file in found.items()} == {
+        "shapes": "shapes.yaml",
+        "shapes_round": "shapes_round.yaml",
+    }
+
+
 def test_a_broken_task_file_is_named(tmp_path: Path):
     (tmp_path / "bad.yaml").write_text("a: [1")
     with pytest.raises(UsageError, match=r"bad\.yaml is not a task file"):

@@ -14,7 +14,7 @@ import yaml
 
 from ovrl import store
 from ovrl.errors import UsageError
-from ovrl.eval.lmms.harness.adapters import judges
+from ovrl.eval.lmms.harness.adapters import adapter, judges
 from ovrl.eval.lmms.suite import Benchmark
 from ovrl.eval.lmms.task_files import FunctionName, read
 
@@ -26,9 +26,12 @@ _task = Wrapped(
 {fields}
 )
 doc_to_text, doc_to_messages = _task.text, _task.messages
-process_results, process_docs = _task.results, _task.docs
+process_results, process_docs, aggregate = _task.results, _task.docs, _task.aggregate
 '''
 
+_METRIC = """metric_list:
+  - {{metric: {metric}, aggregation: !function {task}.aggregate, higher_is_better: true}}
+"""
 _FUNCTIONS = ("doc_to_text", "doc_to_messages", "process_results", "process_docs")
 
 
@@ -59,10 +62,11 @@ def write(
         raise UsageError(f"--tasks {benchmark.name}: {file.name} is of the kind {kind}; ovrl evaluates answers")
     if "process_results" not in upstream and not judges(benchmark.task):
         raise UsageError(f"--tasks {benchmark.name}: {file.name} has no process_results that could be given an answer")
+    needs = adapter(benchmark.task)
     wrapped = {
         "task": benchmark.task,
         "mode": mode,
-        "metric": benchmark.metric.split(",")[0] if benchmark.metric else _only_metric(upstream),
+        "metric": needs.metric or (benchmark.metric.split(",")[0] if benchmark.metric else _only_metric(upstream)),
         **{key: _plain(upstream[key]) for key in (*_FUNCTIONS, "doc_to_visual") if upstream.get(key) is not None},
         "shard": shard,
     }
@@ -74,10 +78,12 @@ def write(
         "include": str(file),
         "task": own,
         "generation_kwargs": options,
-        "lmms_eval_specific_kwargs": {"default": _emptied(upstream)},
+        "lmms_eval_specific_kwargs": {"default": {**_emptied(upstream), **needs.options}},
         "filter_list": [{"name": "none", "filter": [{"function": "take_first"}]}],  # ours has taken the answer already
     }
     functions = "".join(f"{key}: !function {own}.{key}\n" for key in _FUNCTIONS)
+    if needs.metric:
+        functions += _METRIC.format(metric=needs.metric, task=own)
     store.write_atomic(folder / f"{own}.yaml", yaml.safe_dump(body, sort_keys=False) + functions)
 
 

@@ -19,6 +19,8 @@ class TaskResult:
     metric: str
     items: tuple[dict[str, Any], ...]
     """`doc_id`, `score` (0 to 1, or None), `answer`, `answered`, `finish_reason`, `tokens`."""
+    judge: str = "scorer"
+    """What judged the answers: the benchmark's `scorer`, `rules` for a language model, or an `endpoint`."""
 
 
 def read(folder: Path, task: str, benchmark: Benchmark, finishes: Path) -> TaskResult:
@@ -44,10 +46,11 @@ def read(folder: Path, task: str, benchmark: Benchmark, finishes: Path) -> TaskR
     metric, value = _value(block, benchmark)
     samples = files[-1].with_name(files[-1].name.replace("_results.json", f"_samples_{task}.jsonl"))
     items = _items(samples, finishes)
+    judges = {judge for item in items if (judge := item.pop("judge", None))}
     counted = content.get("n-samples", {}).get(task, {}).get("effective")
     if counted is not None and counted != len(items):
         raise OvrlError(f"its metric is over {counted} documents, and {samples.name} has {len(items)}")
-    return TaskResult(value * 100.0 / benchmark.scale, metric, items)
+    return TaskResult(value * 100.0 / benchmark.scale, metric, items, " and ".join(sorted(judges)) or "scorer")
 
 
 def _value(block: Mapping[str, Any], benchmark: Benchmark) -> tuple[str, float]:

@@ -8,6 +8,7 @@ OUT/results.json     values in percent with intervals
 
 import json
 import logging
+import os
 import re
 import shutil
 import statistics
@@ -22,6 +23,7 @@ from ovrl.errors import MetricError, OvrlError
 from ovrl.eval.intervals import Interval, bootstrap_mean
 from ovrl.eval.lmms import overlay, results, suite, task_files
 from ovrl.eval.lmms.environment import Environment
+from ovrl.eval.lmms.harness.adapters import adapter
 from ovrl.eval.lmms.suite import Benchmark
 from ovrl.eval.settings import EvalSettings
 from ovrl.selection import Selection
@@ -142,7 +144,13 @@ def _measure(plan: Plan, benchmark: Benchmark, environment: Environment, tasks: 
         *(("--limit", str(plan.selection.limit)) if plan.selection.limit is not None else ()),
     ]
     with log_file.open("wb") as stream:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command,
+            env=os.environ | dict(adapter(benchmark.task).environment),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
         try:
             process.wait()
         finally:
@@ -200,6 +208,7 @@ def _row(benchmark: Benchmark, done: Mapping[str, Any], seed: int) -> dict[str, 
         "task": benchmark.task,
         "title": benchmark.title,
         "group": benchmark.group,
+        "judge": done.get("judge", "scorer"),
         "no_answer_rate": sum(item["answered"] is False for item in items) / count,
         "truncated_rate": sum(item["finish_reason"] == "length" for item in items) / count,
         "refused": sum(item["finish_reason"] == "refused" for item in items),

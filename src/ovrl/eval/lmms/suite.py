@@ -12,6 +12,8 @@ import yaml
 from ovrl.errors import UsageError
 
 _FILE = Path(__file__).with_name("suite.yaml")
+TASKS = Path(__file__).with_name("tasks")
+"""Task files of benchmarks that lmms-eval does not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import yaml
 from ovrl.errors import UsageError
 
 _TASK = re.compile(rb"""^task:[ \t]*["']?([\w.+-]+)["']?[ \t]*(?:#.*)?$""", re.MULTILINE)
+_INCLUDE = re.compile(rb"""^include:[ \t]*["']?([\w.+-]+)["']?[ \t]*$""", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,19 @@ def index(folders: Sequence[Path]) -> dict[str, Path]:
     """Return the file of each task below the folders; a later folder goes before an earlier one."""
     found: dict[str, Path] = {}
     for folder in folders:
-        for file in sorted(folder.rglob("*.y*ml")) + sorted(folder.rglob("*_yaml")):
-            for match in _TASK.finditer(file.read_bytes()):
-                found[match[1].decode()] = file
+        files = sorted(folder.rglob("*.y*ml"))
+        own = {file: _TASK.findall(file.read_bytes()) for file in files}
+        for file in sorted(files, key=lambda file: bool(own[file])):  # a name of its own goes before an included one
+            for name in own[file] or _included(file):
+                found[name.decode()] = file
     return found
+
+
+def _included(file: Path) -> list[bytes]:
+    """Return the name of the task that stands in a file which this one includes."""
+    included = _INCLUDE.search(file.read_bytes())
+    other = file.parent / included[1].decode() if included else None
+    return _TASK.findall(other.read_bytes()) if other is not None and other.is_file() else []
 
 
 def read(file: Path) -> dict[str, Any]:

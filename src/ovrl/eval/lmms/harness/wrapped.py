@@ -2,7 +2,8 @@
 
 question   upstream's own text, without its instruction about the form of the answer
 messages   our instruction (answer only, or thinking), the images, the question: what `ovrl rollout` asks
-reply      what stands in the last <answer>, or all that is said outside of the thinking where there is none
+reply      what stands in the last <answer>, or all that is said outside of the thinking where there is none;
+           as the adapter of the benchmark reads it
 metrics    upstream's own scorer on that reply; under the name "ovrl" what the report needs of each document
 """
 
@@ -11,11 +12,11 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from ovrl.eval.lmms.harness.adapters import adapter
+from ovrl.eval.lmms.harness.adapters import Adapter, adapter
 from ovrl.reward.extract import final_answer, spoken
 from ovrl.rollout.prompt import INSTRUCTIONS
 
@@ -60,6 +61,7 @@ class Wrapped:
                 part | {"text": self._adapter.question(doc, part["text"])} if part["type"] == "text" else part
                 for part in content
             ]
+            content = [part for part in content if part["type"] != "text" or part["text"].strip()]
         else:
             images = [] if self.doc_to_visual is None else _given(load(*self.doc_to_visual), doc, options)
             content = [{"type": "image", "url": image} for image in images or ()]
@@ -69,22 +71,31 @@ class Wrapped:
     def results(self, doc: Doc, results: Sequence[str], **more: Any) -> dict[str, Any]:
         """Return upstream's metrics of the answer, and what the report needs."""
         answer = final_answer(results[0], "strict")
-        said = (spoken(results[0], "strict") if answer is None else answer).strip()
-        reply = self._adapter.reply(doc, said)
-        judge = self._adapter.judge if self.process_results is None else load(*self.process_results)
-        metrics = dict(judge(doc, [reply], **more))
-        score = self._adapter.score(doc, metrics, self.metric)
-        return metrics | {"ovrl": {"answered": answer is not None, "answer": said[:_SHOWN], "score": score}}
+        said = (_outside(results[0]) if answer is None else answer).strip()
+        upstream = None if self.process_results is None else partial(load(*self.process_results), **more)
+        metrics = self._adapter.judge(doc, self._adapter.reply(doc, said), upstream)
+        own = {
+            "answered": answer is not None,
+            "answer": said[:_SHOWN],
+            "score": self._adapter.score(doc, metrics, self.metric),
+            "judge": self._adapter.judged_by,
+        }
+        return metrics | {"ovrl": own}
+
+    def aggregate(self, values: Sequence[Any]) -> float | None:
+        """Return the value of a metric that is the adapter's own."""
+        return self._adapter.aggregate(values)
 
     def docs(self, docs: Any) -> Any:
         """Return the documents of our shard, of those that upstream takes."""
+        docs = self._adapter.docs(docs)
         if self.process_docs is not None:
             docs = load(*self.process_docs)(docs)
         index, count = self.shard
         return docs if count == 1 else docs.select(range(index, len(docs), count))
 
     @cached_property
-    def _adapter(self) -> Any:
+    def _adapter(self) -> Adapter:
         return adapter(self.task)
 
     @property
@@ -98,6 +109,12 @@ class Wrapped:
         else:
             text = _given(load(*asked), doc, options or {})
         return self._adapter.question(doc, text).strip()
+
+
+def _outside(said: str) -> str:
+    """Return what is said outside of the thinking; nothing when that was cut off."""
+    text = spoken(said, "strict")
+    return "" if "<think>" in text.lower() else text
 
 
 def _given(function: Callable[..., Any], doc: Doc, options: Any) -> Any:
