@@ -79,7 +79,12 @@ def load(image: ImageRef, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     opened = read_header(image)
     with _judged(_name(image)):
         opened.load()
-    return _fit(_to_rgb(opened), max_pixels)
+    return normalized(opened, max_pixels=max_pixels)
+
+
+def normalized(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Return a decoded image in RGB, alpha laid over white, shrunk to at most `max_pixels`."""
+    return _fit(_to_rgb(image), max_pixels)
 
 
 def _name(image: ImageRef) -> str:

@@ -1,10 +1,11 @@
 """`ovrl eval`: a model and held-out samples in, accuracy with intervals out."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from ovrl.cli import options, render
+from ovrl.cli import benchmarks, options, render
 from ovrl.cli.session import Session, command
 from ovrl.errors import MetricError, UsageError
 from ovrl.selection import Selection
@@ -20,8 +21,12 @@ def evaluate(
     session: Session,
     *,
     model: options.Model,
-    samples: Annotated[str, typer.Option("--samples", metavar="PATH", help="Held-out samples.")],
     output: options.OutputDirectory,
+    samples: Annotated[str | None, typer.Option("--samples", metavar="PATH", help="Held-out samples.")] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Benchmarks through lmms-eval; all: those of the published table."),
+    ] = None,
     mode: Annotated[
         Literal["fast", "thinking"], typer.Option(help="fast: answer only; thinking: chain of thought.")
     ] = "fast",
@@ -30,7 +35,13 @@ def evaluate(
     max_new_tokens: Annotated[int | None, typer.Option(help="Longest completion (default: 4096).")] = None,
     floors: Annotated[
         list[str] | None,
-        typer.Option("--min", metavar="METRIC=VALUE", help="Exit with 4 below this, such as accuracy=0.5."),
+        typer.Option("--min", metavar="METRIC=VALUE", help="Exit with 4 below this: accuracy=0.5, mathvista=70."),
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="An earlier --tasks run; shows gains with paired intervals.")
+    ] = None,
+    include_path: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Further task files of lmms-eval.", exists=True, file_okay=False)
     ] = None,
     limit: options.Limit = None,
     shard: options.Shard = None,
@@ -39,18 +50,47 @@ def evaluate(
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Measure a model on a samples file: mean accuracy over n completions, with a 95 % interval."""
+    """Measure a model on a samples file or on benchmarks: accuracy with a 95 % interval."""
+    limits = [_floor(text) for text in floors or ()]
+    selection = Selection.parse(limit, shard)
+    if (samples is None) == (tasks is None):
+        raise UsageError("give what to evaluate on: --samples FILE, or --tasks NAMES")
+    common: dict[str, Any] = {"model": model, "output": output, "mode": mode, "floors": limits, "selection": selection}
+    common |= {"overwrite": overwrite, "dry_run": dry_run}
+    if tasks is not None:
+        if misplaced := [flag for flag, value in {"-n": n, "-k": k, "--rejects": rejects}.items() if value is not None]:
+            raise UsageError(f"{', '.join(misplaced)}: for --samples; a benchmark asks once for each document")
+        benchmarks.run(session, tasks, max_new_tokens=max_new_tokens, baseline=baseline, include=include_path, **common)
+        return
+    assert samples is not None
+    given = {"n": n, "k": k, "sampling__max_new_tokens": max_new_tokens}
+    _on_samples(session, samples, settings=given, rejects=rejects, fail_on=fail_on, **common)
+
+
+def _on_samples(
+    session: Session,
+    samples: str,
+    *,
+    model: str,
+    output: Path,
+    mode: str,
+    settings: dict[str, Any],
+    floors: list[tuple[str, float]],
+    selection: Selection,
+    rejects: Path | None,
+    fail_on: str,
+    overwrite: bool,
+    dry_run: bool,
+) -> None:
     from ovrl.cli.inputs import describe_inputs
     from ovrl.eval.settings import EvalSettings
     from ovrl.rejects import Rejects, check_allowance
     from ovrl.samples import read_samples
     from ovrl.store import Directory
 
-    settings = session.resolve("eval", EvalSettings, n=n, k=k, sampling__max_new_tokens=max_new_tokens).value
-    limits = [_floor(text) for text in floors or ()]
-    selection = Selection.parse(limit, shard)
-    inputs = describe_inputs(samples, model=model, engine=settings.engine.engine)
-    identity = session.identity("eval", settings, inputs, selection, mode=mode)
+    resolved = session.resolve("eval", EvalSettings, **settings).value
+    inputs = describe_inputs(samples, model=model, engine=resolved.engine.engine)
+    identity = session.identity("eval", resolved, inputs, selection, mode=mode)
     if dry_run:
         bad = Rejects(None)
         count = sum(1 for _ in read_samples(samples, bad, selection))
@@ -60,10 +100,10 @@ def evaluate(
         bad = Rejects(options.rejects_file(rejects, str(output)), keep=True)
         held_out = list(read_samples(samples, bad, selection))
         if not directory.finished:
-            _run(session, held_out, settings, identity, directory, bad, model=model, mode=mode)
+            _run(session, held_out, resolved, identity, directory, bad, model=model, mode=mode)
     results = _results(output)
     _show(session, results, str(output))
-    for name, floor in limits:
+    for name, floor in floors:
         _check(results, name, floor)
     where = str(output / "rejects.jsonl")
     check_allowance(bad.count, len(held_out) + bad.count, fail_on, where, lost_files=bad.lost_files)

@@ -1,0 +1,1 @@
+"""What runs in lmms-eval's environment."""
