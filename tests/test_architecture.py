@@ -233,5 +233,6 @@ def test_the_environment_is_not_read_below_the_command_line():
         for node in nodes(path)
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
     }
-    assert {reader for reader in readers if not reader.startswith("cli/")} <= allowed
+    # What runs inside lmms-eval looks for the judge's variables where lmms-eval does.
+    assert {reader for reader in readers if not reader.startswith(("cli/", "eval/lmms/harness/"))} <= allowed
     assert "OMP_WAIT_POLICY" in os.environ  # set by conftest, as main sets it

@@ -23,6 +23,7 @@ COMMANDS = {
     "data synth": "data",
     "data convert": "convert",
     "data check": "check",
+    "data view": "view",
     "data stats": "stats",
     "config show": "config",
 }

@@ -20,12 +20,13 @@ _PACKAGES: dict[str, tuple[str, ...]] = {
         *("typer", "rich", "pydantic", "pyyaml", "orjson", "pyarrow", "pillow", "numpy"),
         *("math-verify", "sympy", "Levenshtein", "CairoSVG", "jinja2", "matplotlib"),
     ),
-    "train": ("torch", "transformers", "accelerate"),
+    "train": ("torch", "transformers", "accelerate", "peft"),
+    "deepspeed": ("deepspeed",),
     "hub": ("datasets",),
     "eval": ("lmms-eval",),
     "sglang": ("sglang",),
 }
-_APART = {"eval": "OVRL_LMMS_EVAL", "sglang": "OVRL_SGLANG_URL"}
+_APART = {"eval": "OVRL_LMMS_EVAL", "sglang": "OVRL_SGLANG"}
 """Extras that may live in an environment of their own, and the variable that tells ovrl where."""
 
 
@@ -63,6 +64,8 @@ def doctor(
 def _packages() -> list[Finding]:
     from importlib import metadata
 
+    from ovrl.rollout.sglang.launch import MAKE_ENVIRONMENT
+
     findings: list[Finding] = []
     for extra, names in _PACKAGES.items():
         for name in names:
@@ -72,7 +75,9 @@ def _packages() -> list[Finding]:
                 variable = _APART.get(extra, "")
                 found = f"apart: {os.environ[variable]}" if os.environ.get(variable) else None
             target = "ovrl" if extra == "base" else f"ovrl[{extra}]"
-            findings.append(Finding(name, extra, found, f'pip install "{target}"'))
+            # SGLang's pins are at odds with ours: beside ovrl it would break both.
+            remedy = MAKE_ENVIRONMENT if extra == "sglang" else f'pip install "{target}"'
+            findings.append(Finding(name, extra, found, remedy))
     return findings
 
 
