@@ -24,7 +24,7 @@ from ovrl.rollout.policy import Policy
 from ovrl.train.batch import Item
 from ovrl.train.learner import Learner
 from ovrl.train.ranks import Ranks
-from ovrl.train.recipe import Recipe
+from ovrl.train.recipe import make as recipe
 from ovrl.train.settings import TrainSettings
 from training import made_items, mixed_samples
 
@@ -35,24 +35,38 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "frozen": ("qwen2_5_vl", {"freeze_vision": True, "freeze_projector": True}),
     "lora": ("llavaonevision1_5", {"lora_rank": 4}),
     "minibatches": ("qwen2_5_vl", {}),
+    "method": ("qwen2_5_vl", {}),
     "unreadable": ("qwen2_5_vl", {}),
     "dies": ("qwen2_5_vl", {}),
 }
 """Model family and learner settings."""
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "minibatches": {"objective": {"minibatches": 2, "anchor": "recompute"}},
+    "method": {
+        "recipe": "papo+gspo",
+        "objective": {"aggregation": "sequences", "options": {"gamma": 0.5}},
+        "schedules": {
+            "optimizer.lr": {"points": [[0, 1e-2], [4, 5e-3]]},
+            "optimizer.clip_norm": {"points": [[0, 0.5], [3, 0.05]]},
+            "objective.options.gamma": {"points": [[0, 0.5], [3, 5.0]]},
+        },
+    },
+}
+"""Of the other settings."""
 
 STEPS = ((0, 1, 2, 3), (0, 1), (0,), (1, 2, 3))
 """Samples of each step: of two groups one has no images, one group has no rank to share with."""
 
 
 def settings(case: str, budget: int) -> TrainSettings:
-    objective = {"minibatches": 2, "anchor": "recompute"} if case == "minibatches" else {}
     return TrainSettings.model_validate(
         {
             "batch": {"max_tokens": budget},
             # Adam divides a gradient by its size: noise about 0 would become steps of full length with a small eps.
             "optimizer": {"lr": 1e-2, "eps": 1e-2, "warmup_steps": 1, "clip_norm": 0.5},
-            "objective": objective,
             "learner": {"device": "cpu", **CASES[case][1]},
+            **CHANGES.get(case, {}),
         }
     )
 
@@ -63,7 +77,7 @@ def make(ranks: Ranks, model: str, case: str, budget: int) -> Learner:
     samples = mixed_samples()
     if case == "unreadable" and ranks.rank:
         samples = [replace(one, images=tuple(ImageRef(data=b"no image") for _ in one.images)) for one in samples]
-    learner = Learner(policy, Recipe(chosen.objective), chosen, samples=samples, ranks=ranks)
+    learner = Learner(policy, recipe(chosen, seed=7), chosen, samples=samples, ranks=ranks)
     if chosen.learner.lora_rank:
         learner.keep_near(policy)
     if case == "dies" and ranks.rank:

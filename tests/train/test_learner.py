@@ -1,10 +1,12 @@
 """The learner against the engine, and against itself packed differently."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from PIL import Image
 
 from ovrl.records import Score, derive_seed
 from ovrl.rollout import prompt
@@ -195,6 +197,72 @@ def test_the_reference_is_the_policy_of_the_start(model, tiny_settings, rank):
     again, logp, _ = recipe.seen
     assert torch.allclose(again[mask], reference[mask], atol=1e-6)
     assert not torch.allclose(again[mask], logp[mask], atol=1e-3)
+
+
+@dataclass(frozen=True)
+class Dark:
+    """No light at all."""
+
+    name: str = "dark"
+
+    def image(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        return Image.new("RGB", image.size)
+
+
+class Seeing(Recipe):
+    """Keeps the log-probabilities under a view, by the tokens of the completion."""
+
+    views = (Dark(),)
+
+    def extra_losses(self, batch, logp):
+        for ids, mask, values in zip(batch.ids, batch.mask, batch.aux["logp@dark"], strict=True):
+            self.seen[tuple(ids[mask].tolist())] = values[mask]
+        return {}
+
+
+@pytest.mark.parametrize("objective", [{}, {"minibatches": 2, "anchor": "recompute"}])
+@pytest.mark.parametrize("packing", ["padded", "shared"])
+def test_a_view_is_what_the_policy_says_to_the_changed_image(model, tiny_settings, objective, packing):
+    """Compared with the policy asked about prompts whose images are black from the start; lr 0, so that it stays."""
+    chosen = tiny_settings(
+        objective=objective,
+        optimizer={"lr": 0},
+        learner={"device": "cpu", "packing": packing},
+        batch={"groups": 4, "max_tokens": 150},
+    )
+    recipe = Seeing(chosen.objective)
+    recipe.seen = {}
+    learner = Learner(Policy.load(model), recipe, chosen)
+    items = made_items(learner.policy, mixed_samples())
+    learner.step(items, 0)
+    dark = [
+        replace(item, prompt=replace(item.prompt, images=tuple(Image.new("RGB", i.size) for i in item.prompt.images)))
+        for item in items
+    ]
+    both, _ = one_batch(learner.policy, dark)
+    with torch.no_grad():
+        logp, _ = learner._model(both)
+    assert len(recipe.seen) == len(items)
+    for ids, mask, wanted, group in zip(both.ids, both.mask, logp, both.groups, strict=True):
+        found = recipe.seen[tuple(ids[mask].tolist())]
+        if mixed_samples()[int(group)].images:
+            assert torch.allclose(found, wanted[mask], atol=1e-5)
+        else:
+            assert found.isnan().all()
+
+
+def test_a_step_is_made_by_the_settings_that_the_schedule_gives_it(model, tiny_settings):
+    curves = {
+        "optimizer.lr": {"points": [[0, 1e-2], [2, 0.0]]},
+        "objective.minibatches": {"shape": "steps", "points": [[0, 1], [2, 2]]},
+    }
+    learner = learner_of(model, tiny_settings(objective={"anchor": "recompute"}, schedules=curves))
+    items = made_items(learner.policy, mixed_samples()[:2])
+    assert learner.step(items, 1)["lr"] == pytest.approx(5e-3)
+    before = weights_of(learner)
+    assert learner.step(items, 2)["lr"] == 0
+    assert learner.recipe.objective.minibatches == 2
+    assert all(torch.equal(value, before[name]) for name, value in weights_of(learner).items())
 
 
 def test_lora_trains_the_adapter_and_writes_it_merged_and_beside(model, tiny_settings, tmp_path):

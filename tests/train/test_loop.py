@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from ovrl.errors import OvrlError
+from ovrl.errors import OvrlError, UsageError
 from ovrl.records import ImageRef
 from ovrl.rejects import Rejects
 from ovrl.rollout import transformers_engine
@@ -19,6 +20,7 @@ from ovrl.train.books import Books
 from ovrl.train.engine_thread import EngineThread
 from ovrl.train.launch import launch
 from ovrl.train.learner_thread import LearnerThread
+from ovrl.train.plan import Draw
 from ovrl.train.recipe import Recipe
 
 WANTED = {
@@ -139,6 +141,45 @@ def test_a_stop_anywhere_and_the_same_command_end_where_an_uninterrupted_run_end
     assert without_times(lines(broken, "metrics.jsonl")) == without_times(lines(run, "metrics.jsonl"))
     assert lines(broken, "trajectories/*.jsonl") == lines(run, "trajectories/*.jsonl")
     assert not (broken / "spool").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learner": {"device": "cpu", "lora_rank": 4}},
+        {"objective": {"kl": {"coefficient": 0.1}}},
+        {"schedules": {"objective.kl.coefficient": {"points": [[0, 0.0], [3, 0.1]]}}},
+    ],
+    ids=["adapter", "reference", "scheduled reference"],
+)
+def test_what_a_run_keeps_beside_its_weights_is_there_again_after_a_stop(changes, tmp_path, go, tiny_settings):
+    settings = tiny_settings(optimizer={"lr": 1e-2}, save_every=1, **changes)
+    go(tmp_path / "whole", settings)
+
+    def on_step(line):
+        if line["step"] == 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        go(tmp_path / "broken", settings, on_step)
+    go(tmp_path / "broken", settings)
+    metrics = lines(tmp_path / "whole", "metrics.jsonl")
+    assert without_times(lines(tmp_path / "broken", "metrics.jsonl")) == without_times(metrics)
+    assert digest(tmp_path / "broken") == digest(tmp_path / "whole")
+    assert all(line["behaviour_gap_max"] < 1e-4 for line in metrics)  # the engine has the weights that are trained
+    if "learner" not in changes:
+        assert metrics[0].get("kl_loss", 0.0) < 1e-6 < metrics[3]["kl_loss"]
+
+
+def test_the_settings_of_a_method_are_written_down(tmp_path, go, tiny_settings):
+    go(tmp_path / "run", tiny_settings(steps=1, recipe="gspo"))
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["objective"]["level"] == "sequence"
+
+
+def test_a_method_that_plans_another_number_of_completions_is_refused(tmp_path, go, tiny_settings, monkeypatch):
+    monkeypatch.setattr(Recipe, "plan", lambda self, sample, size: (Draw(size), Draw(1)))
+    with pytest.raises(UsageError, match=r"plans 5 completions of a prompt, and train\.batch\.group_size is 4"):
+        go(tmp_path / "run", tiny_settings())
 
 
 def test_groups_that_were_written_down_are_not_sampled_again(whole, tmp_path, go, tiny_settings, monkeypatch):

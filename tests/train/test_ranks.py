@@ -20,8 +20,8 @@ from training import mixed_samples
 
 CONFIGS = Path(ovrl.train.__file__).parent / "accelerate"
 PROGRAM = Path(__file__).parent / "rank_program.py"
-SHARED = {"ddp": ("qwen", "minibatches", "frozen"), "zero2": ("llava", "lora", "unreadable"),
-          "zero3": ("qwen", "checkpointing", "lora")}  # fmt: skip
+SHARED = {"ddp": ("qwen", "minibatches", "frozen", "method"), "zero2": ("llava", "lora", "method", "unreadable"),
+          "zero3": ("qwen", "checkpointing", "lora", "method")}  # fmt: skip
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -108,16 +108,18 @@ def test_the_command_trains_with_zero3(folder, tmp_path):
     ))  # fmt: skip
     out = tmp_path / "run"
     assigned = ["batch.groups=2", "batch.group_size=4", "sampling.max_new_tokens=6", f"score.reward={rule}:parity",
-                "score.workers=1", "learner.device=cpu"]  # fmt: skip
+                "score.workers=1", "learner.device=cpu", "objective.kl.coefficient=0.1",
+                "optimizer.lr=1e-2"]  # fmt: skip
     done = launch(
         "zero3", "-m", "ovrl", "train", "--stage", "1", "-i", str(samples), "--model",
-        str(folder / "llavaonevision1_5"), "-o", str(out), "--preset", "tiny", "--steps", "1",
+        str(folder / "llavaonevision1_5"), "-o", str(out), "--preset", "tiny", "--steps", "2",
         *(word for value in assigned for word in ("-s", f"train.{value}")),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     assert (out / "_SUCCESS").exists()
-    (line,) = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    line, second = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert line["grad_norm"] > 0
     assert line["behaviour_gap_max"] < 1e-4  # the engine's copy of the weights is the learner's
+    assert line["kl_loss"] < 1e-6 < second["kl_loss"]  # the reference stays where the run began
     before, after = (load_file(path / "model.safetensors") for path in (folder / "llavaonevision1_5", out / "final"))
     assert distance(before, after) > 0

@@ -71,6 +71,8 @@ def test_curves_may_come_from_files_flags_and_variables(tmp_path):
         ({"recipe": {"points": [[0, 1]]}}, "this is 'grpo', and curves are for numbers"),
         ({"objective__advantage__whiten": {"points": [[0, 1]]}}, "curves are for numbers"),
         ({"batch__groups": {"points": [[0, 8]]}}, "a run cannot change this on its way"),
+        ({"batch__group_size": {"points": [[0, 8]]}}, "a run cannot change this on its way"),
+        ({"eta": {"points": [[0, 8]]}}, "a run cannot change this on its way"),
         (
             {"optimizer__lr": {"points": [[0, 1e-6], [9, -1]]}},
             "at step 9: optimizer.lr: Input should be greater than or equal to 0",

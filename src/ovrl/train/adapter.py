@@ -1,5 +1,6 @@
 """LoRA through peft: small matrices beside the language model's, that are trained in their place (arXiv:2106.09685)."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -41,7 +42,8 @@ class Adapter:
         inside = {id(layer) for layer in anatomy.decoder.modules() if isinstance(layer, nn.Linear)}
         names = [name for name, layer in policy.model.named_modules() if id(layer) in inside]
         config = peft.LoraConfig(r=rank, lora_alpha=cast(Any, alpha), target_modules=names, lora_dropout=0.0)
-        with torch.random.fork_rng():  # one of the matrices starts at random: the same on every rank
+        # One of the matrices starts at random: the same on every rank. peft asks for an old name of transformers.
+        with torch.random.fork_rng(), warnings.catch_warnings(category=FutureWarning, action="ignore"):
             torch.manual_seed(0)
             self._model: Any = peft.get_peft_model(cast(Any, policy.model), config)
 

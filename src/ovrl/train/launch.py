@@ -234,7 +234,12 @@ def _asking(method: Scheduled, seed: int) -> Ask:
 
     def ask(gid: int, sample: Sample, built: Prompt, version: int) -> list[Request]:
         now = method.schedule.at(version)
-        draws = method.recipe.plan(sample, now.batch.group_size)
+        size = now.batch.group_size
+        draws = method.recipe.plan(sample, size)
+        if (planned := sum(draw.n for draw in draws)) != size:
+            raise UsageError(
+                f"the recipe plans {planned} completions of a prompt, and train.batch.group_size is {size}"
+            )
         return plan.requests(gid, sample.id, built, draws, now.sampling.sampling(), seed=seed, step=version)
 
     return ask

@@ -323,6 +323,8 @@ class Learner:
             group.update(
                 lr=lr, betas=(options.beta1, options.beta2), eps=options.eps, weight_decay=options.weight_decay
             )
+        if self._ranks.zero:
+            self._optimizer.optimizer.clip_grad = options.clip_norm
         return lr
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:

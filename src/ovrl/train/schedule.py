@@ -20,8 +20,9 @@ from ovrl.plugins import did_you_mean
 from ovrl.settings import Settings, keys, leaf
 from ovrl.train.settings import TrainSettings
 
-_FIXED = ("steps", "save_every", "keep_checkpoints", "batch.groups", "learner.", "score.")
-"""What a run cannot change on its way: its length, what the ledger counts by, how machines and workers are set up."""
+_FIXED = ("steps", "eta", "save_every", "keep_checkpoints", "batch.", "learner.", "score.")
+"""What a run cannot change on its way: its length, what ledger and controller count by, how machines and workers are
+set up."""
 
 
 class Curve(Settings):
