@@ -16,6 +16,9 @@ TASKS = Path(__file__).with_name("tasks")
 """Task files of benchmarks that lmms-eval does not have."""
 
 
+_PRINTED = "printed averages"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
     """One row of the table."""
@@ -36,12 +39,22 @@ class Benchmark:
 @cache
 def suite() -> dict[str, Benchmark]:
     """Return the benchmarks of the published table by name, in its order."""
-    groups: dict[str, dict[str, Any]] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
     return {
         name: Benchmark(name=name, group=group, **row | {"published": tuple(row["published"])})
-        for group, rows in groups.items()
+        for group, rows in _groups().items()
         for name, row in rows.items()
+        if name != _PRINTED
     }
+
+
+def printed_averages() -> dict[str, tuple[float, float, float]]:
+    """Return the averages that are printed below the rows of each group, in percent: base, thinking, fast."""
+    return {group: tuple(rows[_PRINTED]) for group, rows in _groups().items() if _PRINTED in rows}
+
+
+@cache
+def _groups() -> dict[str, dict[str, Any]]:
+    return yaml.safe_load(_FILE.read_text(encoding="utf-8"))
 
 
 def choose(names: str) -> list[Benchmark]:
