@@ -505,6 +505,68 @@ def vstar() -> Made:
     return Made(choices(doc), LETTER)
 
 
+def refl4() -> Made:
+    def doc(place: int, box: list[float]) -> dict[str, Any]:
+        return {
+            "id": str(place),
+            "caption": f"the thing {place}",
+            "bbox": box,
+            "bbox_area": 1.0,
+            "bbox_id": place,
+            "width": 640,
+            "ori_category_id": "o365_1",
+            "image_id": place,
+            "height": 480,
+            "file_name": "x.jpg",
+            "is_rewrite": False,
+            "split": "val",
+            "image": picture(place),
+        }
+
+    boxes = [
+        [64.0, 48.0, 128.0, 96.0],
+        [0.0, 0.0, 320.0, 240.0],
+        [320.0, 240.0, 320.0, 240.0],
+        [6.4, 4.8, 64.0, 48.0],
+        [128.0, 96.0, 64.0, 48.0],
+    ]
+    right = [
+        "[100, 100, 300, 300]",
+        "[0, 0, 500, 500]",
+        "(500, 500, 1000, 1000)",
+        "[10, 10, 110, 110]",
+        "The box is [200, 200, 300, 300]",
+    ]
+    wrong = ["[700, 700, 900, 900]", "[500, 500, 1000, 1000]", "(0, 0, 500, 500)", "[64, 48, 192, 144]", "somewhere"]
+    return Made([Case(doc(i, boxes[i]), right[i], wrong[i], (f"the thing {i}", "0 to 1000")) for i in range(5)])
+
+
+BLANK = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"></svg>'
+
+
+def unisvg() -> Made:
+    shapes = [
+        '<rect width="4" height="6" fill="red"/>',
+        '<circle cx="5" cy="5" r="3" fill="#00f"/>',
+        '<path d="M1 1 L9 9 L1 9 Z" fill="green"/>',
+        '<ellipse cx="5" cy="5" rx="4" ry="2"/>',
+        '<g><rect x="2" y="2" width="3" height="3"/></g>',
+    ]
+    golds = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10">{shape}</svg>' for shape in shapes]
+    docs = [{"svg": gold, "image": picture(i)} if i % 2 else {"svg": gold} for i, gold in enumerate(golds)]
+    return Made([Case(doc, gold, BLANK, ("SVG",)) for doc, gold in zip(docs, golds, strict=True)])
+
+
+def design2code() -> Made:
+    golds = [
+        f"<!DOCTYPE html>\n<html><head><title>Page {i}</title><style>p {{color: {colour}}}</style></head>"
+        f"<body><h1>Shop {i}</h1><p>We sell {colour} chairs, tables and lamps.</p></body></html>"
+        for i, colour in enumerate(COLOURS)
+    ]
+    docs = [{"image": picture(i), "text": gold} for i, gold in enumerate(golds)]
+    return Made([Case(doc, gold, "A page of a shop", ("HTML",)) for doc, gold in zip(docs, golds, strict=True)])
+
+
 def made() -> dict[str, Made]:
     """Return the documents by the name of the benchmark."""
     chinese = "请直接使用所提供的选项字母作为答案回答"
@@ -536,4 +598,8 @@ def made() -> dict[str, Made]:
         "countbench": countbench(),
         "vl_rewardbench": vl_rewardbench(),
         "vstar": vstar(),
+        "refl4": refl4(),
+        "refl4_test": refl4(),
+        "unisvg": unisvg(),
+        "design2code": design2code(),
     }

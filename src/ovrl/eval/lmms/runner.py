@@ -59,11 +59,14 @@ def check(plan: Plan, environment: Environment) -> dict[str, Path]:
     Raises:
         UsageError: there is none for one of them.
     """
-    folders = (environment.tasks,) if plan.include is None else (environment.tasks, plan.include.resolve())
+    own = () if plan.include is None else (plan.include.resolve(),)
+    folders = (environment.tasks, suite.TASKS, *own)
     known = task_files.index(folders)
     for benchmark in plan.benchmarks:
         if benchmark.task not in known:
             raise suite.unknown(benchmark.task, known)
+        if benchmark.unverified:
+            log.warning("%s: %s", benchmark.name, benchmark.unverified)
     return {benchmark.name: known[benchmark.task] for benchmark in plan.benchmarks}
 
 

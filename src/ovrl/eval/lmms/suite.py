@@ -16,6 +16,9 @@ TASKS = Path(__file__).with_name("tasks")
 """Task files of benchmarks that lmms-eval does not have."""
 
 
+_PRINTED = "printed averages"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
     """One row of the table."""
@@ -31,17 +34,33 @@ class Benchmark:
     """What the metric is when all is right: 1, or 100 if it is in percent."""
     published: tuple[float, float, float] | None = None
     """Percent, LLaVA-OneVision-1.5 8B: base, RL thinking, RL fast."""
+    unverified: str | None = None
+    """What has not been tried of it; the command says so."""
 
 
 @cache
 def suite() -> dict[str, Benchmark]:
-    """Return the benchmarks of the published table by name, in its order."""
-    groups: dict[str, dict[str, Any]] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+    """Return the benchmarks by name: those of the published table in its order, then further ones."""
     return {
-        name: Benchmark(name=name, group=group, **row | {"published": tuple(row["published"])})
-        for group, rows in groups.items()
+        name: Benchmark(name=name, group=group, **row | {"published": _triple(row.get("published"))})
+        for group, rows in _groups().items()
         for name, row in rows.items()
+        if name != _PRINTED
     }
+
+
+def _triple(values: list[float] | None) -> tuple[float, float, float] | None:
+    return None if values is None else (values[0], values[1], values[2])
+
+
+def printed_averages() -> dict[str, tuple[float, float, float]]:
+    """Return the averages that are printed below the rows of each group, in percent: base, thinking, fast."""
+    return {group: printed for group, rows in _groups().items() if (printed := _triple(rows.get(_PRINTED)))}
+
+
+@cache
+def _groups() -> dict[str, dict[str, Any]]:
+    return yaml.safe_load(_FILE.read_text(encoding="utf-8"))
 
 
 def choose(names: str) -> list[Benchmark]:
@@ -57,7 +76,8 @@ def choose(names: str) -> list[Benchmark]:
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     if not wanted:
         raise UsageError(f"--tasks {names!r} names no benchmark; known are all, {', '.join(known)}")
-    wanted = [one for name in wanted for one in (known if name == "all" else (name,))]
+    table = [name for name, row in known.items() if row.published]
+    wanted = [one for name in wanted for one in (table if name == "all" else (name,))]
     if double := next((name for name in wanted if wanted.count(name) > 1), None):
         raise UsageError(f"--tasks names {double} twice")
     return [known.get(name) or Benchmark(name=name, task=name, title=name, group="Given") for name in wanted]

@@ -18,6 +18,9 @@ Record = Mapping[str, Any]
 KINDS = ("train", "warmup", "curate", "eval", "rollout", "score")
 """Commands whose outputs are shown."""
 
+BENCHMARKS = "ovrl.benchmarks/1"
+"""Schema of the results of `ovrl eval --tasks`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -88,6 +91,8 @@ class Findings:
     warmup: tuple[TrainRun, ...]
     curate: tuple[CurateOutput, ...]
     evals: tuple[EvalOutput, ...]
+    benchmarks: tuple[EvalOutput, ...]
+    """Evaluations by `ovrl eval --tasks`."""
 
 
 def gather(source: Path) -> Findings:
@@ -104,12 +109,14 @@ def gather(source: Path) -> Findings:
             f"{source} holds no output of ovrl {', '.join(KINDS)}; give a directory with a {store.MANIFEST} "
             "in it or below it, such as the one that `ovrl train -o` or `ovrl demo -o` wrote"
         )
+    evals = [_eval(step) for step in steps if step.kind == "eval"]
     return Findings(
         steps=steps,
         train=tuple(_train(step) for step in steps if step.kind == "train"),
         warmup=tuple(_train(step) for step in steps if step.kind == "warmup"),
         curate=tuple(_curate(step) for step in steps if step.kind == "curate"),
-        evals=tuple(_eval(step) for step in steps if step.kind == "eval"),
+        evals=tuple(one for one in evals if one.results.get("schema") != BENCHMARKS),
+        benchmarks=tuple(one for one in evals if one.results.get("schema") == BENCHMARKS),
     )
 
 

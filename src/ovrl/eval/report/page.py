@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from ovrl import __version__, store
 from ovrl.errors import UsageError
-from ovrl.eval.report import comparison, sections, viewer
+from ovrl.eval.report import benchmarks, comparison, sections, viewer
 from ovrl.eval.report.gather import Findings, Step, gather
 from ovrl.eval.report.rollouts import rollout_cards, view_cards
 from ovrl.eval.report.sections import Section
@@ -79,7 +79,10 @@ def render(findings: Findings, source: Path) -> str:
         "title": source.resolve().name or "report",
         "lead": _lead(findings),
         "headlines": comparison.headlines(findings.evals),
-        "evaluation": comparison.evaluation(findings.evals) if findings.evals else [],
+        "evaluation": [
+            *(comparison.evaluation(findings.evals) if findings.evals else []),
+            *([benchmarks.section(findings.benchmarks)] if findings.benchmarks else []),
+        ],
         "cards": viewer.cards(findings.evals, source),
         "rollouts": rollout_cards(findings.steps, source),
         "sections": _sections(findings),
@@ -115,6 +118,7 @@ def _lead(findings: Findings) -> str:
         "warm-up": len(findings.warmup),
         "curation": len(findings.curate),
         "evaluation": len(findings.evals),
+        "run of benchmarks": len(findings.benchmarks),
         "file of rollouts": sum(step.kind == "rollout" for step in findings.steps),
         "file of scores": sum(step.kind == "score" for step in findings.steps),
     }
