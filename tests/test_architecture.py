@@ -226,7 +226,7 @@ def test_every_built_in_name_leads_somewhere():
 
 
 def test_the_environment_is_not_read_below_the_command_line():
-    allowed = {"settings.py", "log.py", "manifest.py"}
+    allowed = {"settings.py", "log.py", "manifest.py", "eval/lmms/runner.py"}  # the last hands its own on, with more
     readers = {
         name(path)
         for path in MODULES
