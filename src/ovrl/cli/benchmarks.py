@@ -76,8 +76,9 @@ def _items(results: dict[str, Any]) -> int:
 
 def _show(session: Session, results: dict[str, Any], gains: dict[str, Any], output: str) -> None:
     rows = results["benchmarks"]
-    columns = ["", "percent", "low", "high", "no answer", "truncated", "items", *(["gain", "from", "to"] * bool(gains))]
-    cells = ("value", "low", "high", "no_answer_rate", "truncated_rate", "items")
+    shown = ["percent", "low", "high", "no answer", "truncated", "items", "judged by"]
+    columns = ["", *shown, *(["gain", "from", "to"] * bool(gains))]
+    cells = ("value", "low", "high", "no_answer_rate", "truncated_rate", "items", "judge")
     lines = [
         [row["title"], *(_cell(row[cell]) for cell in cells), *_gain_cells(gains, name)] for name, row in rows.items()
     ]
@@ -87,7 +88,7 @@ def _show(session: Session, results: dict[str, Any], gains: dict[str, Any], outp
     render.summary(session, "eval", {**values, **more, "mode": results["mode"], "output": output})
 
 
-def _cell(value: float | None) -> Any:
+def _cell(value: float | str | None) -> Any:
     return "-" if value is None else value
 
 

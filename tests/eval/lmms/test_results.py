@@ -50,6 +50,18 @@ def test_a_result_is_in_percent_and_its_documents_in_order(folder: Path):
     assert found.items[1] == {"doc_id": 1, "target": "A", "finish_reason": "length", "tokens": 3} | said
 
 
+def test_what_judged_is_said_once_and_not_of_each_document(folder: Path):
+    assert read(folder).judge == "scorer"
+    samples = next(folder.rglob("*_samples_*"))
+    lines = [json.loads(line) for line in samples.read_text().splitlines()]
+    for line in lines:
+        line["ovrl"]["judge"] = "rules"
+    samples.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = read(folder)
+    assert found.judge == "rules"
+    assert all("judge" not in item for item in found.items)
+
+
 def test_a_metric_that_is_in_percent_already_stays(folder: Path):
     assert read(folder, scale=100.0).value == 0.5
 

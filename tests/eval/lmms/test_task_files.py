@@ -3,9 +3,12 @@ from pathlib import Path
 import pytest
 
 from ovrl.errors import UsageError
-from ovrl.eval.lmms import overlay, suite, task_files
+from ovrl.eval.lmms import overlay, runner, suite, task_files
+from ovrl.eval.lmms.environment import Environment
 from ovrl.eval.lmms.suite import Benchmark
 from ovrl.eval.lmms.task_files import FunctionName
+from ovrl.eval.settings import EvalSettings
+from ovrl.selection import Selection
 
 BASE = """
 test_split: test
@@ -106,6 +109,15 @@ def test_the_published_table_has_its_26_rows_in_its_four_groups():
     assert [groups.count(group) for group in dict.fromkeys(groups)] == [9, 6, 7, 4]
     assert len({row.task for row in rows}) == len(rows) == 26
     assert all(row.metric and row.published for row in rows)
+
+
+def test_a_benchmark_that_was_not_tried_is_warned_of(folder: Path, caplog: pytest.LogCaptureFixture):
+    environment = Environment(Path("python"), folder, "0")
+    plan = {"model": "m", "mode": "fast", "settings": EvalSettings(), "selection": Selection(), "seed": 0}
+    runner.check(runner.Plan(benchmarks=tuple(suite.choose("unisvg,refl4")), **plan), environment)
+    assert [record.getMessage() for record in caplog.records] == [
+        "unisvg: the columns of the data set are assumed",
+    ]
 
 
 def test_names_are_benchmarks_or_tasks_as_they_are():

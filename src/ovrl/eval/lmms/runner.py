@@ -8,7 +8,6 @@ OUT/results.json     values in percent with intervals
 
 import json
 import logging
-import os
 import re
 import shutil
 import statistics
@@ -141,19 +140,14 @@ def _measure(plan: Plan, benchmark: Benchmark, environment: Environment, tasks: 
     command = [
         str(environment.python),
         str(Path(__file__).with_name("harness") / "launch.py"),
+        *(f"{name}={value}" for name, value in adapter(benchmark.task).environment.items()),
         *("--model", "ovrl", "--model_args", f"settings={told.resolve()}", "--tasks", task),
         *("--include_path", str(tasks.resolve()), "--output_path", str((folder / "output").resolve())),
         *("--log_samples", "--batch_size", "1", "--seed", str(plan.seed), "--reasoning_tags", "none"),
         *(("--limit", str(plan.selection.limit)) if plan.selection.limit is not None else ()),
     ]
     with log_file.open("wb") as stream:
-        process = subprocess.Popen(
-            command,
-            env=os.environ | dict(adapter(benchmark.task).environment),
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-        )
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT)
         try:
             process.wait()
         finally:

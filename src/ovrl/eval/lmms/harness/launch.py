@@ -1,8 +1,9 @@
-"""Start lmms-eval with ovrl's model class known to it: `python launch.py [flags of lmms-eval]`."""
+"""Start lmms-eval with ovrl's model class known to it: `python launch.py [NAME=VALUE ...] [flags of lmms-eval]`."""
 
 # pyright: reportMissingImports=false
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -24,6 +25,9 @@ _kept: list[object] = []
 def main() -> None:
     """Run lmms-eval's own command line, with ovrl where it can be imported."""
     sys.path[0] = str(Path(__file__).resolve().parents[4])
+    while len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+        name, _, value = sys.argv.pop(1).partition("=")
+        os.environ[name] = value
     _declare_torchvision()
     from lmms_eval.models import MODEL_REGISTRY_V2
     from lmms_eval.models.registry_v2 import ModelManifest

@@ -53,7 +53,7 @@ def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str,
     )
     said = final_answer(results[0], "strict")
     iou = box.score(question, f"<answer>{spoken(results[0], 'strict') if said is None else said}</answer>", "strict")
-    value = iou.reward or 0.0
+    value = round(iou.reward or 0.0, 9)  # what is one half has to be one half
     above = [float(value > threshold) for threshold in _THRESHOLDS]
     return {
         "acc_50": above[0],

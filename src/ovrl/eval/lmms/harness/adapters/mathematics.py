@@ -1,6 +1,7 @@
 """MathVista, MathVision, WeMath."""
 
 import ast
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -98,8 +99,7 @@ def _give_parser(upstream: Upstream) -> None:
     names: dict[str, Any] = getattr(upstream, "func", upstream).__globals__
     if "ovrl" in names:
         return
-    import latex2sympy2_extended as parser  # pyright: ignore[reportMissingImports]
-
+    parser: Any = importlib.import_module("latex2sympy2_extended")
     sys.modules["latex2sympy2"] = parser
     from lmms_eval.tasks.mathvision import eval_utils  # pyright: ignore[reportMissingImports]
 
