@@ -4,14 +4,12 @@ Rank 0 is called by the loop and tells the other ranks what to do; they `obey` (
 """
 
 import math
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers.integrations import unset_hf_deepspeed_config
@@ -35,6 +33,7 @@ from ovrl.train.settings import TrainSettings
 from ovrl.train.share import Part, cost, cut, split
 from ovrl.train.step import Tally, accumulate
 from ovrl.train.trainable import checkpoint_activations, freeze, optimizer
+from ovrl.train.trainer_state import TrainerState
 from ovrl.train.trajectory import Trajectory
 from ovrl.train.weights import Weights
 
@@ -108,6 +107,7 @@ class Learner:
         self._model, self._optimizer = cast(Any, self._accelerator).prepare(scorer, moved_by)
         unset_hf_deepspeed_config()  # or models that are loaded later, for an engine, would be shared out as well
         self._weights = Weights(policy, adapter, sharded=self._ranks.zero == 3)
+        self._state = TrainerState(self._ranks, self._model, self._optimizer, adapter)
         self._reference: Scorer | None = None
         self._width = int(cast(Any, policy.model.config.get_text_config()).hidden_size)
 
@@ -159,10 +159,10 @@ class Learner:
         elif order.verb == "gather":
             self._weights.follow(adapter=order.values)
         elif order.verb == "save_state":
-            self._save_state(order.values)
+            self._state.save(order.values)
         else:
             assert order.verb == "load_state", order.verb
-            self._load_state(order.values)
+            self._state.load(order.values)
 
     def _enter(self, number: int) -> None:
         """Go to the settings of a step."""
@@ -348,52 +348,10 @@ class Learner:
         """Write what a resumed run needs beyond the weights: optimizer and random generators."""
         if self._ranks.zero:  # else rank 0 has all of it
             self._ranks.tell("save_state", path)
-        self._save_state(path)
+        self._state.save(path)
 
     def load_state(self, path: Path) -> None:
         """Read back what `save_state` wrote; the weights come from the policy."""
         if self._ranks.count > 1:
             self._ranks.tell("load_state", path)
-        self._load_state(path)
-
-    def _save_state(self, path: Path) -> None:
-        state: dict[str, Any] = {
-            "ranks": self._ranks.count,
-            "torch_rng": torch.get_rng_state(),
-            "numpy_rng": np.random.get_state(),
-            "python_rng": random.getstate(),
-        }
-        if self._ranks.zero:  # each rank holds a part of it
-            self._model.save_checkpoint(str(path), tag=f"zero{self._ranks.zero}", client_state={"ovrl": state})
-            return
-        state["optimizer"] = self._optimizer.state_dict()
-        if self._weights.adapter is not None:
-            state["adapter"] = {name: value.detach().cpu() for name, value in self._weights.adapter.state().items()}
-        torch.save(state, path)
-
-    def _load_state(self, path: Path) -> None:
-        if self._ranks.zero:
-            self._ranks.together(lambda: self._check_shards(path))
-            _, client = self._model.load_checkpoint(str(path), tag=f"zero{self._ranks.zero}")
-            state = client["ovrl"]
-        elif path.is_dir():
-            raise UsageError(f"{path} was written with DeepSpeed; go on with DeepSpeed, too")
-        else:
-            state = torch.load(path, weights_only=False, map_location="cpu")
-            self._optimizer.load_state_dict(state["optimizer"])
-            with torch.no_grad():
-                for name, weight in self._weights.adapter.state().items() if self._weights.adapter else ():
-                    weight.copy_(state["adapter"][name])
-        torch.set_rng_state(state["torch_rng"])
-        np.random.set_state(state["numpy_rng"])
-        random.setstate(state["python_rng"])
-
-    def _check_shards(self, path: Path) -> None:
-        """Refuse a state that other ranks have written: each has its part."""
-        stage, count = self._ranks.zero, self._ranks.count
-        parts = len(list((path / f"zero{stage}").glob("*optim_states.pt")))
-        if parts != count:
-            raise UsageError(
-                f"{path} holds the parts of {parts} ranks with ZeRO-{stage}, and these are {count}; "
-                "go on with as many, and with the same stage"
-            )
+        self._state.load(path)
