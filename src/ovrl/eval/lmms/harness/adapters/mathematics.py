@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from ovrl.eval.lmms.harness.adapters import reading
 from ovrl.eval.lmms.harness.adapters.adapter import Adapter, Doc, Upstream
@@ -103,7 +103,7 @@ def _give_parser(upstream: Upstream) -> None:
     sys.modules["latex2sympy2"] = parser
     from lmms_eval.tasks.mathvision import eval_utils  # pyright: ignore[reportMissingImports]
 
-    eval_utils.latex2sympy = lambda text: float(cast(Any, parser.latex2sympy(text)).evalf())
+    eval_utils.latex2sympy = lambda text: float(parser.latex2sympy(text).evalf())
     names |= {name: getattr(eval_utils, name) for name in ("find_math_answer", "is_equal", "is_number")} | {
         "ovrl": True
     }
