@@ -25,7 +25,9 @@ _LONGEST_WAIT = 3600.0
 """Seconds in one wait; `poll` cannot count for ever, whatever the time limit is."""
 
 _MOST_STILLBORN = 2
-"""Workers that may die before one has answered anything."""
+"""Workers that may end before one has answered anything: what is wrong with them is wrong with all."""
+_MOST_KILLED = 20
+"""Workers that may be killed before one has answered anything: by a person, or for want of memory."""
 
 
 @dataclass(slots=True)
@@ -167,7 +169,8 @@ class Fleet:
         assert worker.batch is not None
         if failure.status == "error" and item < 0 and not self._has_answered:
             self._stillborn += 1
-            if self._stillborn > _MOST_STILLBORN:
+            was_killed = (worker.process.process.returncode or 0) < 0
+            if self._stillborn > (_MOST_KILLED if was_killed else _MOST_STILLBORN):
                 raise OvrlError(f"the processes that score do not start: {failure.note}; what they say stands above")
         while place in worker.batch.failures:  # then it is not that one which takes workers down
             place = (place[0], WHOLE) if place[1] != WHOLE else (place[0] + 1, WHOLE)
