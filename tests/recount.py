@@ -4,9 +4,9 @@ import hashlib
 import struct
 from pathlib import Path
 
+from ovrl.images import to_png
 from ovrl.rollout.engine import Generation, Request
 from ovrl.rollout.processor import PromptProcessor
-from ovrl.rollout.sglang.encoding import png
 from ovrl.rollout.sglang.scripted_model import fingerprint
 
 
@@ -27,7 +27,7 @@ class Recount:
         """Assert that each token is what the version on its stamp samples after all that stands before it."""
         (text,) = self._processor.texts([request.prompt])
         ids: list[int] = self._processor.tokenizer(text)["input_ids"]
-        images = [hashlib.sha256(png(image)).hexdigest() for image in request.prompt.images]
+        images = [hashlib.sha256(to_png(image, compression=1)).hexdigest() for image in request.prompt.images]
         seed = request.seeds[one.k]
         for place, (token, version) in enumerate(zip(one.token_ids, one.versions, strict=True)):
             assert token == self._next(ids, images, seed, self._prints[version]), (one.request_id, one.k, place)

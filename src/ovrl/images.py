@@ -22,6 +22,9 @@ _DECODE_LIMIT = 100_000_000
 """Pixels that a header may announce before we refuse to decode: a bomb, not a photograph. Pillow warns at 89 million,
 which is silenced, and refuses at 179 million by itself."""
 
+_SHARP = 160 * 160
+"""Small drawings stay PNG on a page, which does not blur their letters."""
+
 _DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
 
 
@@ -122,6 +125,28 @@ def _fit(image: Image.Image, max_pixels: int) -> Image.Image:
     scale = math.sqrt(max_pixels / area)
     size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
     return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def to_png(image: Image.Image, *, compression: int = 6) -> bytes:
+    """Return the image as a PNG file; compression from 0 to 9, where 1 is fast."""
+    stream = io.BytesIO()
+    image.save(stream, "PNG", compress_level=compression)
+    return stream.getvalue()
+
+
+def thumbnail(ref: ImageRef, *, max_pixels: int) -> str:
+    """Return the image decoded and encoded again, small, as a data URI: nothing foreign gets into a page.
+
+    Raises:
+        RecordError: it cannot be opened; see `load`.
+    """
+    picture = load(ref, max_pixels=max_pixels)
+    encoded = io.BytesIO()
+    if picture.width * picture.height <= _SHARP:
+        picture.save(encoded, "PNG", optimize=True)
+    else:
+        picture.save(encoded, "JPEG", quality=85)
+    return to_data_uri(encoded.getvalue())
 
 
 def to_data_uri(data: bytes) -> str:

@@ -150,6 +150,25 @@ class Layers:
         return Resolved(value, {key: given[key].origin if key in given else "default" for key in known})
 
 
+def validated(model: type[S], values: Any, where: str) -> S:
+    """Return settings made of values that no layer gave, such as those in a mapping that is a setting itself.
+
+    Args:
+        model: their class.
+        values: as they were written.
+        where: dotted name of the place, for the error.
+
+    Raises:
+        UsageError: a key is unknown or a value is not allowed.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join([where, *(str(part) for part in first["loc"])])
+        raise UsageError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
 def keys(model: type[Settings]) -> list[str]:
     """Return the dotted keys of a section, nested sections included."""
     found: list[str] = []

@@ -40,12 +40,7 @@ from servers import load_processor, paced_engine
 Make = Callable[..., Engine]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # Each engine of the table, and how the test changes its weights.

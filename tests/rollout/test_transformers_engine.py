@@ -1,7 +1,6 @@
 """What only a model can show, beyond the contract of all engines."""
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,13 +15,7 @@ from ovrl.rollout.policy import Policy
 from ovrl.rollout.tiny import Family
 from ovrl.rollout.transformers_engine import TransformersEngine
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", params=get_args(Family))

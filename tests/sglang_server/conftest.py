@@ -9,7 +9,7 @@ import pytest
 
 from ovrl.rollout.sglang.launch import LaunchSettings, Servers
 from ovrl.rollout.tiny import Family
-from served import Weights, make_weights
+from served import Raw, Weights, make_weights
 
 os.environ.setdefault("SGLANG_HEALTH_CHECK_TIMEOUT", "3")  # after which /health says 503; 20 s is long for a test
 
@@ -79,3 +79,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Family, int], We
         return found[family, seed]
 
     return give
+
+
+@pytest.fixture
+def old(made: Callable[[Family, int], Weights]) -> Weights:
+    return made("qwen2_5_vl", 3)
+
+
+@pytest.fixture
+def new(made: Callable[[Family, int], Weights]) -> Weights:
+    return made("qwen2_5_vl", 4)
+
+
+@pytest.fixture
+def servers(serve: Serve, old: Weights) -> Servers:
+    """Two servers with the old weights, as they were started."""
+    found = serve(old.served, 2)
+    for url in found.urls:
+        Raw(url).reset(old)
+    return found

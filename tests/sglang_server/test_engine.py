@@ -27,25 +27,6 @@ LONG = 300
 
 
 @pytest.fixture
-def old(made: Callable[..., Weights]) -> Weights:
-    return made("qwen2_5_vl", 3)
-
-
-@pytest.fixture
-def new(made: Callable[..., Weights]) -> Weights:
-    return made("qwen2_5_vl", 4)
-
-
-@pytest.fixture
-def servers(serve: Any, old: Weights) -> Servers:
-    """Two servers with the old weights, as they were started."""
-    found: Servers = serve(old.served, 2)
-    for url in found.urls:
-        Raw(url).reset(old)
-    return found
-
-
-@pytest.fixture
 def engine(servers: Servers, old: Weights, tmp_path: Path) -> Iterator[SGLangEngine]:
     with closing(make(servers.urls, old, tmp_path)) as found:
         yield found

@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,6 @@ from ovrl.rollout.sglang.control import Limits
 from ovrl.rollout.sglang.engine import SGLangEngine
 from ovrl.rollout.sglang.launch import Servers, interpreter
 from served import LIMIT_S, Raw, Weights
-
-
-@pytest.fixture
-def old(made: Callable[..., Weights]) -> Weights:
-    return made("qwen2_5_vl", 3)
-
-
-@pytest.fixture
-def new(made: Callable[..., Weights]) -> Weights:
-    return made("qwen2_5_vl", 4)
-
-
-@pytest.fixture
-def servers(serve: Any, old: Weights) -> Servers:
-    found: Servers = serve(old.served, 2)
-    for url in found.urls:
-        Raw(url).reset(old)
-    return found
 
 
 @pytest.fixture

@@ -17,16 +17,6 @@ PROMPT = "one"
 
 
 @pytest.fixture
-def old(made: Callable[..., Weights]) -> Weights:
-    return made("qwen2_5_vl", 3)
-
-
-@pytest.fixture
-def new(made: Callable[..., Weights]) -> Weights:
-    return made("qwen2_5_vl", 4)
-
-
-@pytest.fixture
 def server(serve: Any, old: Weights) -> Raw:
     """A server with the old weights."""
     raw = Raw(serve(old.served, 2).urls[0])

@@ -1,5 +1,4 @@
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,7 @@ from ovrl.train import warmup
 from ovrl.train.warmup import IGNORED, answer_loss, collate, encode, learning_rate, plan, target, warm_up
 from ovrl.train.warmup_settings import WarmupSettings
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Two threads that wait for each other on a busy machine burn ten times the work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
 """Calls of chat completions: what is sent, what is tried again, and what is given up."""
 
 import asyncio
-import base64
 import email.utils
-import io
 import itertools
 import random
 import time
@@ -11,9 +9,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import aiohttp
-from PIL import Image
 
 from ovrl.errors import OvrlError
+from ovrl.images import to_data_uri, to_png
 from ovrl.rollout.engine import Request
 
 _CONNECT = 10.0
@@ -137,15 +135,9 @@ def _content(parts: list[dict[str, Any]], images: Any) -> str | list[dict[str, A
     return [
         {"type": "text", "text": part["text"]}
         if part["type"] == "text"
-        else {"type": "image_url", "image_url": {"url": _data_uri(next(images))}}
+        else {"type": "image_url", "image_url": {"url": to_data_uri(to_png(next(images)))}}
         for part in parts
     ]
-
-
-def _data_uri(image: Image.Image) -> str:
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -21,13 +21,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from ovrl.errors import UsageError
 from ovrl.plugins import did_you_mean, resolve, together
 from ovrl.records import Sample
-from ovrl.settings import Settings
+from ovrl.settings import Settings, validated
 from ovrl.train import advantage, objective
 from ovrl.train.batch import Batch
 from ovrl.train.objective import PolicyLoss
@@ -254,7 +253,7 @@ def _laid_over(defaults: Mapping[str, Any], chosen: ObjectiveSettings) -> Object
         for parent in parents:
             branch = branch.setdefault(parent, {})
         branch.setdefault(last, value)
-    return _validated(ObjectiveSettings, values, "train.objective")
+    return validated(ObjectiveSettings, values, "train.objective")
 
 
 def _options(kind: type[Recipe], given: Mapping[str, Any]) -> Settings:
@@ -267,13 +266,4 @@ def _options(kind: type[Recipe], given: Mapping[str, Any]) -> Settings:
             raise UsageError(
                 f"train.objective.options.{key}: {kind.__name__} has no such option.{near} Options: {names}"
             )
-    return _validated(kind.Options, given, "train.objective.options")
-
-
-def _validated(model: type[S], values: Mapping[str, Any], where: str) -> S:
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join([where, *(str(part) for part in first["loc"])])
-        raise UsageError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
+    return validated(kind.Options, given, "train.objective.options")

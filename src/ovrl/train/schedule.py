@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ovrl.errors import UsageError
 from ovrl.plugins import did_you_mean
-from ovrl.settings import Settings, keys, leaf
+from ovrl.settings import Settings, keys, leaf, validated
 from ovrl.train.settings import TrainSettings
 
 _FIXED = ("steps", "eta", "save_every", "keep_checkpoints", "batch.", "learner.", "score.")
@@ -64,7 +64,10 @@ class Schedule:
             UsageError: a name is no numeric setting, or a curve passes through values that are not allowed.
         """
         self._settings = settings
-        self._curves = {name: _curve(name, given) for name, given in _leaves(settings.schedules).items()}
+        self._curves = {
+            name: validated(Curve, given, f"train.schedules.{name}")
+            for name, given in _leaves(settings.schedules).items()
+        }
         for name, curve in self._curves.items():
             _check_name(settings, name)
             for step, _ in curve.points:
@@ -104,15 +107,6 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{key}"] = value
     return found
-
-
-def _curve(name: str, given: Any) -> Curve:
-    try:
-        return Curve.model_validate(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(["train.schedules", name, *(str(part) for part in first["loc"])])
-        raise UsageError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def _check_name(settings: TrainSettings, name: str) -> None:

@@ -1,7 +1,6 @@
 """Samples for the page: a few of each reason, chosen by a hash of their ids, so that the page cannot flatter."""
 
 import heapq
-import io
 import logging
 import zlib
 from collections import defaultdict
@@ -21,7 +20,6 @@ KEPT, DROPPED = 12, 3
 _HELD = 2 * KEPT  # of each reason, since the final verdict is known later
 _LONGEST = 600  # characters of a problem
 _THUMBNAIL = 224 * 224
-_SHARP = 160 * 160  # small drawings stay PNG, which does not blur their letters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,14 +97,7 @@ def _thumbnails(refs: Sequence[images.ImageRef]) -> tuple[str, ...]:
     uris: list[str] = []
     for ref in refs[:4]:
         try:
-            picture = images.load(ref, max_pixels=_THUMBNAIL)
+            uris.append(images.thumbnail(ref, max_pixels=_THUMBNAIL))
         except RecordError as error:
             log.debug("no picture on the page: %s", error)
-            continue
-        encoded = io.BytesIO()
-        if picture.width * picture.height <= _SHARP:
-            picture.save(encoded, "PNG", optimize=True)
-        else:
-            picture.save(encoded, "JPEG", quality=85)
-        uris.append(images.to_data_uri(encoded.getvalue()))
     return tuple(uris)

@@ -1,6 +1,5 @@
 """Choose held-out samples by a fixed rule, and show what the model answered before and after."""
 
-import io
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from ovrl import images
 from ovrl.errors import OvrlError, RecordError
 from ovrl.eval.report.comparison import by_mode
 from ovrl.eval.report.gather import EvalOutput, Record, Step, mapping, number
-from ovrl.images import to_data_uri
 from ovrl.records import Sample, derive_seed
 from ovrl.rejects import Rejects
 from ovrl.reward.extract import answer_blocks
@@ -23,7 +21,6 @@ SHOWN = 16
 
 _LONGEST = 2000  # characters of a completion; runaway ones would bury the page
 _THUMBNAIL = 256 * 256
-_SHARP = 160 * 160  # small drawings stay PNG, which does not blur their letters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,16 +135,9 @@ def thumbnails(sample: Sample) -> tuple[str, ...]:
     uris: list[str] = []
     for ref in sample.images[:4]:
         try:
-            picture = images.load(ref, max_pixels=_THUMBNAIL)
+            uris.append(images.thumbnail(ref, max_pixels=_THUMBNAIL))
         except RecordError as error:
             log.warning("%s: %s", sample.id, error)
-            continue
-        encoded = io.BytesIO()
-        if picture.width * picture.height <= _SHARP:
-            picture.save(encoded, "PNG", optimize=True)
-        else:
-            picture.save(encoded, "JPEG", quality=85)
-        uris.append(to_data_uri(encoded.getvalue()))
     return tuple(uris)
 
 

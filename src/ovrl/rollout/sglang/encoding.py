@@ -5,16 +5,16 @@ are sent as the tokenizer gives them; the server expands them, and the number of
 with ours.
 """
 
-import base64
 import hashlib
-import io
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
-
+from ovrl.images import to_data_uri, to_png
 from ovrl.rollout.processor import PromptProcessor
 from ovrl.rollout.prompt import Prompt
+
+_FAST = 1
+"""How much images are compressed: the network to a server is faster than the packing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +48,13 @@ def encode(processor: PromptProcessor, prompt: Prompt) -> EncodedPrompt | str:
         return "the processor changes more than the image tokens: a server would read another prompt"
     if bad := [index for index in sent if not 0 <= index < processor.vocabulary]:
         return f"token {bad[0]} is outside of the model's vocabulary of {processor.vocabulary}: it would end the server"
-    encoded = [png(image) for image in prompt.images]
+    encoded = [to_png(image, compression=_FAST) for image in prompt.images]
     return EncodedPrompt(
         tuple(sent),
-        tuple("data:image/png;base64," + base64.b64encode(data).decode() for data in encoded),
+        tuple(map(to_data_uri, encoded)),
         tuple(hashlib.sha256(data).hexdigest() for data in encoded),
         len(read),
     )
-
-
-def png(image: Image.Image) -> bytes:
-    """Return the image as a PNG file, packed for speed."""
-    stream = io.BytesIO()
-    image.save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
 
 
 def _places(sent: list[int], image_id: int | None, images: int) -> str | None:

@@ -92,17 +92,9 @@ def _same(template: int, answer: str, gold: str) -> bool:
         return bool(_by(answer)) and _by(answer) == _by(gold)
     if template == _TREND:
         return _ENDING.sub("", answer.lower()).split() == _ENDING.sub("", gold.lower()).split()
-    if _is_number(gold):
+    if reading.is_number(gold):
         return reading.number(answer) == reading.number(gold)
     return _plain(answer) == _plain(gold)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _labels(text: str) -> Iterator[str]:

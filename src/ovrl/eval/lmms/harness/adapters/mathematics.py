@@ -80,7 +80,7 @@ class MathVision(Choice):
         """Return the letter, the number without its unit if a number is asked for, or the expression."""
         if doc["options"]:
             return super().reply(doc, answer)
-        found = reading.number(answer) if _is_number(str(doc["answer"])) else None
+        found = reading.number(answer) if reading.is_number(str(doc["answer"])) else None
         return found or reading.stated(answer)
 
     def judge(self, doc: Doc, reply: str, upstream: Upstream | None) -> dict[str, Any]:
@@ -107,14 +107,6 @@ def _give_parser(upstream: Upstream) -> None:
     names |= {name: getattr(eval_utils, name) for name in ("find_math_answer", "is_equal", "is_number")} | {
         "ovrl": True
     }
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 class WeMath(Choice):

@@ -20,6 +20,15 @@ _MAX_CONTAINED = 400
 """Longer texts weigh several options; none of them is taken for the answer."""
 
 
+def is_number(text: str) -> bool:
+    """Return whether a gold is a number as a program writes it."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def letter(text: str, options: Mapping[str, str]) -> str | None:
     """Return the letter of the option that a text names, or whose words it gives; None when that is not clear.
 
